@@ -182,10 +182,10 @@ describe('the last seq of a session', () => {
       Array.from({ length: count }, (_, i) => view('p', 1, { session: key(from + i), seq: 1 }));
     outcomes(marked(0, MARK_GENERATION_MAX - 1));
     outcomes(marked(0, 1));
-    const { number } = bucket.markGeneration();
+    const { number } = bucket.sessionMarks.generation;
     outcomes(marked(MARK_GENERATION_MAX, 1));
-    expect(bucket.markGeneration()).toMatchObject({ number, marks: MARK_GENERATION_MAX });
+    expect(bucket.sessionMarks.generation).toMatchObject({ number, marks: MARK_GENERATION_MAX });
     outcomes([]);
-    expect(bucket.markGeneration()).toEqual({ number: number + 1, startedAtMs: START_MS, marks: 0 });
+    expect(bucket.sessionMarks.generation).toEqual({ number: number + 1, startedAtMs: START_MS, marks: 0 });
   });
 });

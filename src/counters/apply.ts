@@ -6,22 +6,43 @@ import {
   ensureMetricState,
   MARK_GENERATION_MAX,
   MARK_GENERATION_MS,
+  type Marks,
   nextUpdatedAtMs,
+  VISIT_MARKS_MAX,
 } from './bucket.js';
 import type { Metrics } from './metrics.js';
-import { APPLIED, DUPLICATE, ON, type Operation } from './operation.js';
+import { APPLIED, buildSwitched, DUPLICATE, ON, type Operation } from './operation.js';
 import { COUNT_MAX, countRights, increment } from './pn-counter.js';
 import { PostWorkingSet, type WorkingPost } from './post-working-set.js';
+import { toVisitKey } from './visit-key.js';
 
-/** How many +1 a region may take away: `countRights`. Tests plant other rules to see that they would be found. */
-export type CountRights = typeof countRights;
+/** Rules of counting. Tests plant other rules to see that they would be found. */
+export interface CountingRules {
+  /** How many +1 a region may take away. */
+  readonly countRights: typeof countRights;
+  /** The other options that a choice puts off when it is put on. */
+  readonly optionsToPutOff: (metrics: Metrics, metric: number) => readonly number[];
+  /** Whether also a visit that does not count starts a window. */
+  readonly uncountedVisitStartsWindow: boolean;
+}
+
+export const COUNTING_RULES: CountingRules = {
+  countRights,
+  optionsToPutOff: ({ otherOptions }, metric) => otherOptions[metric]!,
+  uncountedVisitStartsWindow: false,
+};
 
 /**
  * Applies a batch to a bucket. This is the meaning of the counter: the reference that every store must equal.
  * Producer state, sessions' seqs, members and counts change together: a batch that is not next changes nothing, and nothing here
  * fails half way. Cost: one read and one write a post, a read and a write an operation for its session and its member.
  */
-export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: CountRights = countRights): CommitResult {
+export function apply(
+  bucket: Bucket,
+  metrics: Metrics,
+  batch: Batch,
+  rules: CountingRules = COUNTING_RULES,
+): CommitResult {
   const { producerId, batchNumber, afterInLog } = batch;
   const isFromLog = afterInLog !== undefined;
   const producer = isFromLog ? undefined : bucket.producerState(producerId);
@@ -30,17 +51,13 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: Co
   const after = afterInLog ?? batchNumber - 1;
   if (after !== last) return { kind: after > last ? 'gap' : 'stale', last };
 
-  const { startedAtMs, marks } = bucket.markGeneration();
-  if (batch.atMs >= startedAtMs + MARK_GENERATION_MS || marks >= MARK_GENERATION_MAX) {
-    bucket.startMarkGeneration(batch.atMs);
-  }
-
+  startMarkGenerations(bucket, metrics, batch);
   const posts = new PostWorkingSet(bucket, metrics);
+  const applying = new Applying(bucket, metrics, bucket.changes.now(batch.atMs), rules);
   const outcomes = new Uint8Array(batch.operations.length);
-  const stamp = bucket.changes.now(batch.atMs);
   batch.operations.forEach((operation, i) => {
     const post = posts.get(operation.post);
-    outcomes[i] = applyOne(bucket, post, operation, stamp, rights);
+    outcomes[i] = applying.apply(post, operation);
     if ((outcomes[i] & APPLIED) > 0) post.state.updatedAtMs = nextUpdatedAtMs(post.state.updatedAtMs, batch.atMs);
   });
   const { counts, changed } = posts.write();
@@ -49,54 +66,95 @@ export function apply(bucket: Bucket, metrics: Metrics, batch: Batch, rights: Co
   return { kind: 'applied', outcomes, counts, changed };
 }
 
-function applyOne(bucket: Bucket, post: WorkingPost, operation: Operation, stamp: number, rights: CountRights): number {
-  const { session, seq } = operation;
-  if (session !== null) {
-    if (seq <= bucket.lastSeq(session)) return DUPLICATE | readState(bucket, operation);
-    bucket.setLastSeq(session, seq);
+function startMarkGenerations({ sessionMarks, visitMarks }: Bucket, metrics: Metrics, batch: Batch): void {
+  startGenerationIfOver(sessionMarks, batch.atMs, MARK_GENERATION_MS, MARK_GENERATION_MAX);
+  if (metrics.longestWindowS === 0 || !batch.operations.some(({ kind }) => kind === 'visit')) return;
+  startGenerationIfOver(visitMarks, batch.atMs, metrics.longestWindowS * 1_000, VISIT_MARKS_MAX);
+}
+
+function startGenerationIfOver(marks: Marks, atMs: number, lengthMs: number, max: number): void {
+  const { startedAtMs, marks: count } = marks.generation;
+  if (atMs >= startedAtMs + lengthMs || count >= max) marks.startGeneration(atMs);
+}
+
+/** Applies the operations of one batch. */
+class Applying {
+  constructor(
+    private readonly bucket: Bucket,
+    private readonly metrics: Metrics,
+    private readonly stamp: number,
+    private readonly rules: CountingRules,
+  ) {}
+
+  /** @returns its outcome */
+  apply(post: WorkingPost, operation: Operation): number {
+    const { session, seq, kind, value } = operation;
+    const { sessionMarks } = this.bucket;
+    if (session !== null) {
+      if (seq <= sessionMarks.get(session)) return DUPLICATE | this.#readState(operation);
+      sessionMarks.set(session, seq);
+    }
+    if (kind === 'visit') return this.#visit(post, operation) ? APPLIED : 0;
+    if (kind !== 'set') return this.#count(post, operation) ? APPLIED : 0;
+    const isSet = this.#set(post, operation, value === 1);
+    const switched = value === 1 ? buildSwitched(operation, this.#putOthersOff(post, operation)) : 0;
+    return (isSet || switched > 0 ? APPLIED : 0) | (value === 1 ? ON : 0) | switched;
   }
-  const applied =
-    operation.kind === 'set' ? set(bucket, post, operation, stamp) : count(bucket, post, operation, stamp, rights);
-  if (applied) post.changed = true;
-  return (applied ? APPLIED : 0) | (operation.kind === 'set' && operation.value === 1 ? ON : 0);
-}
 
-function readState(bucket: Bucket, { kind, post, metric, actor }: Operation): number {
-  return kind === 'set' && actor !== null && bucket.hasMember(post, metric, actor) ? ON : 0;
-}
+  #readState({ kind, post, metric, actor }: Operation): number {
+    return kind === 'set' && actor !== null && this.bucket.hasMember(post, metric, actor) ? ON : 0;
+  }
 
-/**
- * An operation on a toggle sets a state, so the count moves only when the state does. Other regions get it in either case: one of them may
- * have taken the opposite meanwhile, and the later update wins.
- */
-function set(bucket: Bucket, post: WorkingPost, { post: id, metric, actor, value }: Operation, stamp: number): boolean {
-  if (actor === null) return false;
-  const on = value === 1;
-  bucket.changes.recordToggle(id, metric, actor, stamp);
-  if (bucket.changes.keepsRegisters) post.mustExist = true;
-  if (bucket.hasMember(id, metric, actor) === on) return false;
-  bucket.setMember(id, metric, actor, on);
-  bucket.changedPosts?.recordMember(id, metric, actor);
-  ensureMetricState(post.state, metric).members += on ? 1 : -1;
-  return true;
-}
+  /**
+   * An operation on a toggle sets a state, so the count moves only when the state does. Other regions get it in either case: one of them may
+   * have taken the opposite meanwhile, and the later update wins.
+   */
+  #set(post: WorkingPost, { post: id, metric, actor }: Omit<Operation, 'value'>, on: boolean): boolean {
+    const { bucket } = this;
+    if (actor === null) return false;
+    bucket.changes.recordToggle(id, metric, actor, this.stamp);
+    if (bucket.changes.keepsRegisters) post.mustExist = true;
+    if (bucket.hasMember(id, metric, actor) === on) return false;
+    bucket.setMember(id, metric, actor, on);
+    bucket.changedPosts?.recordMember(id, metric, actor);
+    ensureMetricState(post.state, metric).members += on ? 1 : -1;
+    return (post.changed = true);
+  }
 
-function count(
-  bucket: Bucket,
-  post: WorkingPost,
-  { post: id, kind, metric, value }: Operation,
-  stamp: number,
-  rights: CountRights,
-): boolean {
-  const state = ensureMetricState(post.state, metric);
-  const { incarnation, changes } = bucket;
-  const mayCount =
-    value > 0 ? computeTotal(state) + value <= COUNT_MAX : rights(state.counter, incarnation.region) + value >= 0;
-  if (!mayCount) return false;
-  const [p, n] = kind === 'add' || value > 0 ? [value, 0] : [0, -value];
-  state.counter = increment(state.counter, incarnation, p, n);
-  changes.recordCount(id, stamp);
-  return true;
+  /**
+   * All other options get an update with the stamp of the one that is put on, also those that are off. So of two that are put on in two
+   * regions, the later one puts the earlier one off in both.
+   */
+  #putOthersOff(post: WorkingPost, operation: Operation): readonly number[] {
+    const others = this.rules.optionsToPutOff(this.metrics, operation.metric);
+    return others.filter((metric) => this.#set(post, { ...operation, metric }, false));
+  }
+
+  #visit(post: WorkingPost, operation: Operation): boolean {
+    const { post: id, metric, actor, atS = 0 } = operation;
+    const { visitMarks } = this.bucket;
+    if (actor === null) return false;
+    const key = toVisitKey(id, metric, actor);
+    const lastS = visitMarks.get(key);
+    const isCounted = atS >= lastS + this.metrics.list[metric]!.kind.windowS && this.#count(post, operation);
+    if (isCounted || this.rules.uncountedVisitStartsWindow) visitMarks.set(key, Math.max(lastS, atS));
+    return isCounted;
+  }
+
+  #count(post: WorkingPost, { post: id, kind, metric, value }: Operation): boolean {
+    const { bucket, rules } = this;
+    const state = ensureMetricState(post.state, metric);
+    const { incarnation, changes } = bucket;
+    const mayCount =
+      value > 0
+        ? computeTotal(state) + value <= COUNT_MAX
+        : rules.countRights(state.counter, incarnation.region) + value >= 0;
+    if (!mayCount) return false;
+    const [p, n] = kind === 'add' || value > 0 ? [value, 0] : [0, -value];
+    state.counter = increment(state.counter, incarnation, p, n);
+    changes.recordCount(id, this.stamp);
+    return (post.changed = true);
+  }
 }
 
 /** For a batch that was applied before and whose result was lost: the same outcomes, with the current counts. */

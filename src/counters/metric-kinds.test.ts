@@ -1,5 +1,5 @@
 import { expect, it } from '@jest/globals';
-import { METRIC_KINDS } from './metric-kinds.js';
+import { parseMetricKind } from './metric-kinds.js';
 
 it.each([
   ['toggle', 'increment', true, { kind: 'set', value: 1 }],
@@ -8,6 +8,11 @@ it.each([
   ['toggle', 'decrement', false, { kind: 'adjust', value: -1 }],
   ['tally', 'increment', true, { kind: 'add', value: 1 }],
   ['tally', 'increment', false, { kind: 'add', value: 1 }],
+  ['unique', 'increment', true, { kind: 'set', value: 1 }],
+  ['unique@30m', 'increment', true, { kind: 'visit', value: 1 }],
+  ['choice@vote', 'increment', true, { kind: 'set', value: 1 }],
+  ['choice@vote', 'decrement', true, { kind: 'set', value: 0 }],
+  ['choice@vote', 'increment', false, { kind: 'adjust', value: 1 }],
 ] as const)('a %s takes the request %s with actor %s as its operation', (name, action, hasActor, operation) => {
-  expect(METRIC_KINDS.find((kind) => kind.name === name)!.operationFor(action, hasActor)).toEqual(operation);
+  expect(parseMetricKind(name).operationFor(action, hasActor)).toEqual(operation);
 });

@@ -1,4 +1,5 @@
-import { METRIC_KINDS, type MetricKind } from './metric-kinds.js';
+import { groupBy } from '../common/grouping.js';
+import { type MetricKind, parseMetricKind } from './metric-kinds.js';
 
 /** One of the counts that a post has. Inside the gateway it is identified by its index in the `METRICS` setting. */
 export interface Metric {
@@ -10,9 +11,16 @@ export interface Metric {
 /** Bounds the width of a post's record and the bit set of an actor's toggles. */
 export const METRICS_MAX = 16;
 
+/** Bounds what one vote of an actor changes, because all options of its group are updated in all regions. */
+export const OPTIONS_MAX = 8;
+
 /** Indexes of the two metrics that every gateway has. */
 export const LIKES = 0;
 export const VIEWS = 1;
+
+const BEGINNING_RULE =
+  'must begin with likes:toggle,views:tally; likes may also be a choice, and views unique or unique@WINDOW; ' +
+  'more may follow, e.g. shares:tally,saves:toggle';
 
 const NAME = /^[a-z][a-z0-9_]{0,31}$/;
 /** Names that would hide another field of an update, or another path over HTTP. */
@@ -22,30 +30,40 @@ export class Metrics {
   readonly #byName: ReadonlyMap<string, Metric>;
   /** By metric index: the text before the metric's total in an update. */
   readonly prefixes: readonly string[];
+  /** By metric index: the other options of its group; none for most. */
+  readonly otherOptions: readonly (readonly number[])[];
+  /** The longest window of a unique metric, in seconds; 0: none has a window. */
+  readonly longestWindowS: number;
 
   private constructor(readonly list: readonly Metric[]) {
     this.prefixes = list.map(({ name }) => `,"${name}":`);
     this.#byName = new Map(list.map((metric) => [metric.name, metric]));
+    this.otherOptions = list.map(({ index, kind: { group } }) =>
+      list
+        .filter((other) => group !== null && other.kind.group === group && other.index !== index)
+        .map((other) => other.index),
+    );
+    this.longestWindowS = Math.max(...list.map(({ kind }) => kind.windowS));
   }
 
   byName(name: string): Metric | undefined {
     return this.#byName.get(name);
   }
 
-  /** The text of the setting, e.g. `likes:toggle,views:tally`. */
+  /** What a store keeps, e.g. `likes:toggle,views:tally`: equal for settings that may follow each other on the same data. */
   toString(): string {
-    return this.list.map(({ name, kind }) => `${name}:${kind.name}`).join(',');
+    return this.list.map(({ name, kind }) => `${name}:${kind.storage}`).join(',');
   }
 
   /** @throws Error whose message says what would be right */
   static parse(text: string): Metrics {
-    const texts = text.split(',').map((one) => one.trim());
-    if (texts[LIKES] !== 'likes:toggle' || texts[VIEWS] !== 'views:tally') {
-      throw new Error('must begin with likes:toggle,views:tally; more may follow, e.g. shares:tally,saves:toggle');
-    }
-    if (texts.length > METRICS_MAX) throw new Error(`may name at most ${METRICS_MAX} metrics`);
-    const list = texts.map(parseMetric);
+    if (!/^\s*likes:[^,]*,\s*views:/.test(text)) throw new Error(BEGINNING_RULE);
+    const list = text.split(',').map((one, index) => parseMetric(one.trim(), index));
+    if (list[LIKES]!.kind.event !== 'set' || list[VIEWS]!.kind.event !== 'add') throw new Error(BEGINNING_RULE);
+    if (list.length > METRICS_MAX) throw new Error(`may name at most ${METRICS_MAX} metrics`);
     if (new Set(list.map(({ name }) => name)).size < list.length) throw new Error('names a metric twice');
+    for (const [group, options] of groupBy(list, ({ kind }) => kind.group))
+      if (group !== null) checkGroup(group, options);
     return new Metrics(list);
   }
 }
@@ -55,13 +73,19 @@ export function explainNoDecrement({ name, kind }: Pick<Metric, 'name' | 'kind'>
   return kind.canDecrement ? null : `${name} is a ${kind.name}, which only grows`;
 }
 
+function checkGroup(group: string, options: readonly Metric[]): void {
+  if (options.length === 1)
+    throw new Error(`"${options[0]!.name}" is the only option of the group ${group}: add another`);
+  if (options.length > OPTIONS_MAX) throw new Error(`may name at most ${OPTIONS_MAX} options of the group ${group}`);
+}
+
 function parseMetric(text: string, index: number): Metric {
-  const [name = '', kindName] = text.split(':');
+  const [name = '', kind = ''] = text.split(':');
   if (!NAME.test(name)) throw new Error(`"${text}": a name is a-z, then up to 31 of a-z 0-9 _`);
   if (RESERVED.has(name)) throw new Error(`"${name}" is the name of another field`);
-  const kind = METRIC_KINDS.find((one) => one.name === kindName);
-  if (kind === undefined) {
-    throw new Error(`"${text}": a kind is ${METRIC_KINDS.map((one) => one.name).join(' or ')}`);
+  try {
+    return { name, kind: parseMetricKind(kind), index };
+  } catch (error) {
+    throw new Error(`"${text}": ${(error as Error).message}`, { cause: error });
   }
-  return { name, kind, index };
 }

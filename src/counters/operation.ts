@@ -12,20 +12,42 @@ export interface Operation {
    * `add`: a tally grows by `value`.
    * `set`: the actor's toggle becomes on (`value` 1) or off (0).
    * `adjust`: a toggle's anonymous count changes by `value`, 1 or -1; a region takes away only what it has added.
+   * `visit`: a tally grows by 1 if the actor's last counted visit is a window ago.
    */
-  readonly kind: 'add' | 'set' | 'adjust';
+  readonly kind: 'add' | 'set' | 'adjust' | 'visit';
   readonly value: number;
   /** `null` only where `kind` needs no actor. */
   readonly actor: Key64 | null;
   /** A repetition with the same session and `seq` has no effect; `null` and 0 without a session. */
   readonly session: Key64 | null;
   readonly seq: number;
+  /** Only of a visit: when it was accepted, seconds since 1970. */
+  readonly atS?: number;
 }
 
 /** Outcome bits of an operation: a byte in the result of its batch and in the producer's state. */
 export const APPLIED = 1;
 export const DUPLICATE = 2;
 export const ON = 4;
+/** The actor's other option of the group was put off. The upper four bits are its metric, … */
+export const SWITCHED = 8;
+const SWITCHED_FROM_BIT = 4;
+
+/** … or that of the operation, if several were: an actor may have those of when the metrics were no choices yet. */
+export function buildSwitched(operation: Pick<Operation, 'metric'>, putOff: readonly number[]): number {
+  const [from] = putOff;
+  if (from === undefined) return 0;
+  return SWITCHED | ((putOff.length === 1 ? from : operation.metric) << SWITCHED_FROM_BIT);
+}
+
+/** @returns the metrics that the operation has put off besides its own, or may have: all other options, if it were several */
+export function readSwitched(outcome: number, metric: number, otherOptions: readonly number[]): readonly number[] {
+  if ((outcome & SWITCHED) === 0) return NOTHING;
+  const from = outcome >> SWITCHED_FROM_BIT;
+  return from === metric ? otherOptions : [from];
+}
+
+const NOTHING: readonly number[] = [];
 
 /** Tokens that an operation takes from the token buckets of its connection and its address: 1 to 50. */
 export function computeTokenCost(value: number): number {

@@ -1,11 +1,5 @@
 import type { ProducerState } from '../../src/counters/batch.js';
-import {
-  type ChangeRecorder,
-  formatEpoch,
-  type MarkGeneration,
-  NO_CHANGES,
-  type PostState,
-} from '../../src/counters/bucket.js';
+import { type ChangeRecorder, formatEpoch, NO_CHANGES, type PostState } from '../../src/counters/bucket.js';
 import { SEQ_BEFORE_FIRST } from '../../src/counters/changed-posts.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { RegionIncarnation } from '../../src/counters/pn-counter.js';
@@ -13,6 +7,7 @@ import { type ReplicatedBucket, ReplicatedChanges } from '../../src/counters/rep
 import { ReplicationState, type PersistentReplicationState } from '../../src/counters/replication/replication-state.js';
 import type { ToggleRegister } from '../../src/counters/replication/delta.js';
 import type { MemoryChangeRecord } from './memory-change-record.js';
+import { MemoryMarks } from './memory-marks.js';
 
 /** A bucket in Maps: the reference for `apply`, `mergeDelta` and other stores. */
 export class MemoryBucket implements ReplicatedBucket {
@@ -20,15 +15,13 @@ export class MemoryBucket implements ReplicatedBucket {
   /** The seq of a change record that was stopped. */
   stoppedAtSeq = SEQ_BEFORE_FIRST;
   changedPosts: MemoryChangeRecord | null = null;
+  sessionMarks = new MemoryMarks();
+  visitMarks = new MemoryMarks();
   readonly #producers = new Map<string, ProducerState>();
   readonly #logPositions = new Map<string, number>();
   readonly #posts = new Map<string, PostState>();
   readonly #members = new Map<string, Member>();
   readonly #registers = new Map<string, Member & { readonly stamp: number }>();
-  #lastSeqs = new Map<string, number>();
-  #lastSeqsBefore = new Map<string, number>();
-  #generation = 1;
-  #startedAtMs = 0;
 
   constructor(
     public incarnation: RegionIncarnation,
@@ -58,10 +51,8 @@ export class MemoryBucket implements ReplicatedBucket {
     for (const [id, state] of this.#posts) copy.#posts.set(id, state);
     for (const [id, member] of this.#members) copy.#members.set(id, member);
     for (const [id, register] of this.#registers) copy.#registers.set(id, register);
-    copy.#lastSeqs = new Map(this.#lastSeqs);
-    copy.#lastSeqsBefore = new Map(this.#lastSeqsBefore);
-    copy.#generation = this.#generation;
-    copy.#startedAtMs = this.#startedAtMs;
+    copy.sessionMarks = this.sessionMarks.copy();
+    copy.visitMarks = this.visitMarks.copy();
     copy.changedPosts = this.changedPosts?.copy(copy) ?? null;
     copy.stoppedAtSeq = this.stoppedAtSeq;
     return copy;
@@ -159,25 +150,6 @@ export class MemoryBucket implements ReplicatedBucket {
   persistClock(): void {}
 
   persistReplication(): void {}
-
-  markGeneration(): MarkGeneration {
-    return { number: this.#generation, startedAtMs: this.#startedAtMs, marks: this.#lastSeqs.size };
-  }
-
-  startMarkGeneration(atMs: number): void {
-    this.#generation += 1;
-    this.#startedAtMs = atMs;
-    this.#lastSeqsBefore = this.#lastSeqs;
-    this.#lastSeqs = new Map();
-  }
-
-  lastSeq(session: Key64): number {
-    return this.#lastSeqs.get(toText(session)) ?? this.#lastSeqsBefore.get(toText(session)) ?? 0;
-  }
-
-  setLastSeq(session: Key64, seq: number): void {
-    this.#lastSeqs.set(toText(session), seq);
-  }
 }
 
 interface Member {

@@ -4,7 +4,7 @@ import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { stopRedis } from '../support/redis-server.js';
 import { openReopenable } from '../support/redis-store.js';
 import { describeStore } from './counter-store.contract.js';
-import { BUCKETS, METRICS } from './operations.js';
+import { BUCKETS } from './operations.js';
 
 const PRIMARIES = 3;
 
@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(stopRedis);
 
-describeStore('the Redis store on a cluster of three primaries and three replicas', async () => {
+describeStore('the Redis store on a cluster of three primaries and three replicas', async (metrics) => {
   await Promise.all(primaries.map((primary) => primary.flushall()));
-  return openReopenable(cluster.url, { metrics: METRICS, buckets: BUCKETS });
+  return openReopenable(cluster.url, { metrics, buckets: BUCKETS });
 });

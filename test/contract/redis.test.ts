@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openReopenable } from '../support/redis-store.js';
 import { describeStore } from './counter-store.contract.js';
-import { BUCKETS, METRICS } from './operations.js';
+import { BUCKETS } from './operations.js';
 
 let url: string;
 let client: Redis;
@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(stopRedis);
 
-describeStore('the Redis store', async () => {
+describeStore('the Redis store', async (metrics) => {
   await client.flushall();
-  return openReopenable(url, { metrics: METRICS, buckets: BUCKETS });
+  return openReopenable(url, { metrics, buckets: BUCKETS });
 });

@@ -1,17 +1,12 @@
 import { NEVER, type Observable, Subject } from 'rxjs';
-import { apply, type CountRights } from '../../src/counters/apply.js';
+import { apply, COUNTING_RULES } from '../../src/counters/apply.js';
 import type { Batch, CommitResult, PostCounts } from '../../src/counters/batch.js';
 import { buildCounts } from '../../src/counters/bucket.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import { type CompareIncarnations, mergeDelta } from '../../src/counters/replication/merge-delta.js';
 import type { Metrics } from '../../src/counters/metrics.js';
-import {
-  type Incarnation,
-  compareIncarnations,
-  type RegionIncarnation,
-  countRights,
-} from '../../src/counters/pn-counter.js';
+import { type Incarnation, compareIncarnations, type RegionIncarnation } from '../../src/counters/pn-counter.js';
 import { newReplicationState, ReplicationState } from '../../src/counters/replication/replication-state.js';
 import {
   buildDelta,
@@ -56,7 +51,7 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
     /** Nonces of new incarnations; `null` without other regions. */
     private readonly nonce: (() => number) | null = null,
     private readonly order: CompareIncarnations = compareIncarnations,
-    private readonly rights: CountRights = countRights,
+    private readonly rules = COUNTING_RULES,
     private readonly changeRecords = CHANGE_RECORD_RULES,
   ) {
     const newReplication = (): ReplicationState | null =>
@@ -72,8 +67,8 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
 
   /** A store with the same contents that watches no post. */
   copy(): ReferenceStore {
-    const { metrics, incarnation, nonce, order, rights, changeRecords } = this;
-    const copy = new ReferenceStore(metrics, this.#buckets.length, incarnation, nonce, order, rights, changeRecords);
+    const { metrics, incarnation, nonce, order, rules, changeRecords } = this;
+    const copy = new ReferenceStore(metrics, this.#buckets.length, incarnation, nonce, order, rules, changeRecords);
     copy.#buckets = this.#buckets.map((bucket) => bucket.copy());
     copy.changeStore.copyPositions(this.changeStore);
     return copy;
@@ -85,7 +80,7 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
   }
 
   commit(batch: Batch): Promise<CommitResult> {
-    const result = apply(this.#buckets[batch.bucket]!, this.metrics, batch, this.rights);
+    const result = apply(this.#buckets[batch.bucket]!, this.metrics, batch, this.rules);
     if (result.kind === 'applied') this.#publish(result.changed);
     return Promise.resolve(result);
   }

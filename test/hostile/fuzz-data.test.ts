@@ -62,7 +62,8 @@ const IS_HURT: Readonly<Record<Table, (of: string) => boolean>> = {
 /** @returns the number of changed values */
 async function damage(name: Table, seed: number): Promise<number> {
   const directory = DataDirectory.open({ ...options, path, metrics: METRICS.toString() });
-  const table = directory.tables[name];
+  const { posts, members, sessionMarks } = directory.tables;
+  const table = { posts, members, ...sessionMarks }[name];
   const keys = table.keys('', END_OF_KEYS, Infinity).filter(IS_HURT[name]);
   const changes = fc.sample(mutations, { seed, numRuns: keys.length });
   await directory.commit(() => keys.forEach((of, i) => table.put(of, changes[i]!(table.get(of)!))));

@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import type { CountRights } from '../../src/counters/apply.js';
+import { COUNTING_RULES, type CountingRules } from '../../src/counters/apply.js';
 import { LIKES, Metrics } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { APPLIED } from '../../src/counters/operation.js';
-import { countRights, sumEntries } from '../../src/counters/pn-counter.js';
+import { sumEntries } from '../../src/counters/pn-counter.js';
 import type { Delta } from '../../src/counters/replication/delta.js';
 import { adjust, key, like, START_MS, unlike } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
@@ -18,7 +18,7 @@ const ACTORS = 4;
 const LATE_MAX = 3;
 
 /** The planted fault: each region may take away what all regions added together. */
-const countRightsOfSum: CountRights = (counter) => sumEntries(counter);
+const RIGHTS_OF_SUM: CountingRules = { ...COUNTING_RULES, countRights: (counter) => sumEntries(counter) };
 
 const at = fc.nat(REGIONS.length - 1);
 const adjusted = fc.record({
@@ -40,8 +40,8 @@ class Region {
   readonly fullSyncs: (readonly Delta[])[] = [];
   #n = 0;
 
-  constructor(name: string, rights: CountRights) {
-    this.store = new ReferenceStore(METRICS, 1, { region: name, epoch: 1, nonce: 1 }, () => 1, undefined, rights);
+  constructor(name: string, rules: CountingRules) {
+    this.store = new ReferenceStore(METRICS, 1, { region: name, epoch: 1, nonce: 1 }, () => 1, undefined, rules);
   }
 
   /** @returns whether it was applied, and the likes from then on */
@@ -85,9 +85,9 @@ async function check(region: Region): Promise<void> {
 
 async function run(
   history: typeof steps extends fc.Arbitrary<infer T> ? T : never,
-  rights: CountRights,
+  rules: CountingRules,
 ): Promise<void> {
-  const regions = REGIONS.map((name) => new Region(name, rights));
+  const regions = REGIONS.map((name) => new Region(name, rules));
   let anonymous = 0;
   for (const step of history) {
     const region = regions[step.at]!;
@@ -122,14 +122,14 @@ async function run(
 describe('anonymous likes in several regions', () => {
   it('anonymous likes converge, take no like of an actor away, and each +1 is counted', async () => {
     await fc.assert(
-      fc.asyncProperty(steps, (history) => run(history, countRights)),
+      fc.asyncProperty(steps, (history) => run(history, COUNTING_RULES)),
       { numRuns: RUNS * 5 },
     );
   });
 
   it('anonymous likes do not converge if only their sum may not fall below 0', async () => {
     const found = await fc.check(
-      fc.asyncProperty(steps, (history) => run(history, countRightsOfSum)),
+      fc.asyncProperty(steps, (history) => run(history, RIGHTS_OF_SUM)),
       { numRuns: 1_000 },
     );
     expect(found.failed).toBe(true);

@@ -1,4 +1,4 @@
-import type { CountRights } from '../../src/counters/apply.js';
+import { COUNTING_RULES, type CountingRules } from '../../src/counters/apply.js';
 import type { Batch, CommitResult } from '../../src/counters/batch.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { CompareIncarnations } from '../../src/counters/replication/merge-delta.js';
@@ -41,7 +41,9 @@ const ORDERS: Partial<Record<Plant, CompareIncarnations>> = {
   },
 };
 
-const RIGHTS: Partial<Record<Plant, CountRights>> = { 'rights of the sum': (counter) => sumEntries(counter) };
+const RULES: Partial<Record<Plant, CountingRules>> = {
+  'rights of the sum': { ...COUNTING_RULES, countRights: (counter) => sumEntries(counter) },
+};
 
 /** An actor's update of a like, and its stamp. */
 export interface ToggleUpdate {
@@ -80,7 +82,7 @@ class Region {
     this.#setClock();
     const nonce = (): number => (world.plant === 'epoch without nonce' ? 1 : world.random.below(2 ** 32));
     const incarnation = { region: name, epoch: 1, nonce: nonce() };
-    this.primary = new ReferenceStore(METRICS, 1, incarnation, nonce, ORDERS[world.plant], RIGHTS[world.plant]);
+    this.primary = new ReferenceStore(METRICS, 1, incarnation, nonce, ORDERS[world.plant], RULES[world.plant]);
     void this.primary.acquireLeases(this.wallMs);
     this.#replica = { store: this.primary.copy(), commits: 0 };
   }

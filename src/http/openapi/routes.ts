@@ -1,5 +1,5 @@
 import type { OpenAPIV3_1 } from 'openapi-types';
-import { METRIC_KINDS, type MetricKind } from '../../counters/metric-kinds.js';
+import { groupBy } from '../../common/grouping.js';
 import type { Metrics } from '../../counters/metrics.js';
 import {
   describeAudit,
@@ -94,15 +94,11 @@ function describeGetCount(metrics: Metrics): Operation {
 }
 
 function describePutCount(metrics: Metrics): Operation {
-  const kinds = METRIC_KINDS.filter((kind) => metrics.list.some((metric) => metric.kind === kind));
   return {
     tags: ['counters'],
     operationId: 'act',
     summary: 'Count up or down',
-    description: [
-      'Responds when the operation is committed and durable.',
-      ...kinds.map((kind) => describeKind(kind, metrics)),
-    ].join(' '),
+    description: ['Responds when the operation is committed and durable.', ...describeKinds(metrics)].join(' '),
     parameters: [
       metricParameter(['counter', ...metrics.list.map(({ name }) => name)]),
       { $ref: '#/components/parameters/actorId' },
@@ -189,7 +185,9 @@ function describeProbe(summary: string, responses: Operation['responses']): Oper
   return { tags: ['operation'], summary, security: [], responses };
 }
 
-function describeKind(kind: MetricKind, { list }: Metrics): string {
-  const names = list.filter((metric) => metric.kind === kind).map(({ name }) => `\`${name}\``);
-  return `A ${kind.name} (${names.join(', ')}) ${kind.effect}.`;
+function describeKinds({ list }: Metrics): string[] {
+  return [...groupBy(list, ({ kind }) => kind.name).values()].map((metrics) => {
+    const { name, effect } = metrics[0]!.kind;
+    return `A ${name} (${metrics.map((metric) => `\`${metric.name}\``).join(', ')}) ${effect}.`;
+  });
 }

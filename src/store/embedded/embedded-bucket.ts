@@ -3,7 +3,6 @@ import {
   type ChangedPostsRecorder,
   type ChangeRecorder,
   formatEpoch,
-  type MarkGeneration,
   NO_CHANGES,
   type PostState,
 } from '../../counters/bucket.js';
@@ -24,7 +23,7 @@ import { LogPositions } from './log-positions.js';
 import { ProducerStates } from './producer-states.js';
 import type { RegisterExpiry } from './register-expiry.js';
 import { ReplicationStateWriter } from './replication-state-writer.js';
-import { SessionSeqs } from './session-seqs.js';
+import { ExpiringMarks } from './expiring-marks.js';
 
 /** The part of the cache that a bucket uses. */
 interface BucketRecords {
@@ -43,12 +42,13 @@ interface BucketRecords {
 /** One bucket, for as long as its records are cached. */
 export class EmbeddedBucket implements ReplicatedBucket {
   readonly changes: ChangeRecorder;
+  readonly sessionMarks: ExpiringMarks;
   /** `null` where there are no other regions. */
   readonly #replication: ReplicationState | null;
   readonly #producers: ProducerStates;
   readonly #logPositions: LogPositions;
-  readonly #marks: SessionSeqs;
   readonly #replicationWriter: ReplicationStateWriter | null;
+  #visitMarks: ExpiringMarks | null = null;
 
   constructor(
     readonly number: number,
@@ -61,7 +61,7 @@ export class EmbeddedBucket implements ReplicatedBucket {
     this.changes = replication === null ? NO_CHANGES : new ReplicatedChanges(this);
     this.#producers = new ProducerStates(tables.producerStates, changes, prefix);
     this.#logPositions = new LogPositions(tables.logPositions, changes, prefix);
-    this.#marks = new SessionSeqs(tables, changes, prefix);
+    this.sessionMarks = new ExpiringMarks(tables.sessionMarks, changes, prefix);
     this.#replicationWriter =
       replication && new ReplicationStateWriter(replication.state, tables.replication, changes, prefix);
   }
@@ -171,24 +171,20 @@ export class EmbeddedBucket implements ReplicatedBucket {
     this.#replicationWriter!.persistState();
   }
 
-  markGeneration(): MarkGeneration {
-    return this.#marks.generation;
+  /** Read when it is first needed, because most buckets never have visits. */
+  get visitMarks(): ExpiringMarks {
+    const { tables, changes } = this.records;
+    return (this.#visitMarks ??= new ExpiringMarks(tables.visitMarks, changes, encodeBigEndian(this.number, 2)));
   }
 
-  startMarkGeneration(atMs: number): void {
-    this.#marks.startGeneration(atMs);
+  /** How many generations of marks have begun. */
+  get markGenerations(): number {
+    return this.sessionMarks.generation.number + this.visitMarks.generation.number;
   }
 
-  lastSeq(session: Key64): number {
-    return this.#marks.get(session);
-  }
-
-  setLastSeq(session: Key64, seq: number): void {
-    this.#marks.set(session, seq);
-  }
-
-  /** Removes up to `limit` chunks of expired session marks. @returns how many it has removed */
+  /** Removes up to `limit` chunks of expired marks. @returns how many it has removed */
   purgeMarks(limit: number): number {
-    return this.#marks.purge(limit);
+    const removed = this.sessionMarks.purge(limit);
+    return removed < limit ? removed + this.visitMarks.purge(limit - removed) : removed;
   }
 }

@@ -12,7 +12,7 @@ import { DataDirectory, type DataDirectoryOptions } from './disk/data-directory.
 import { EmbeddedChangeStore } from './embedded-change-store.js';
 import { EmbeddedReplication } from './embedded-replication.js';
 import { GroupCommit } from './group-commit.js';
-import { SessionSeqPurge } from './session-seq-purge.js';
+import { MarkPurge } from './mark-purge.js';
 import { RecordCache } from './record-cache.js';
 import { RegisterIndex } from './register-index.js';
 import { readReplicationStates } from './read-replication-states.js';
@@ -30,7 +30,7 @@ export class EmbeddedStore implements StoreBehindLog {
   readonly #directory: DataDirectory;
   /** By bucket; `null` where there are no other regions. Changed in place. */
   readonly #replicationStates: ReplicationState[] | null;
-  readonly #purge: SessionSeqPurge;
+  readonly #purge: MarkPurge;
   readonly #commits: GroupCommit;
   readonly #watched = new Set<string>();
   #isDamageReported = false;
@@ -47,7 +47,7 @@ export class EmbeddedStore implements StoreBehindLog {
     const directory = DataDirectory.open({ ...options, metrics: options.metrics.toString() });
     this.#directory = directory;
     this.#replicationStates = options.replication === undefined ? null : [];
-    this.#purge = new SessionSeqPurge(options.buckets);
+    this.#purge = new MarkPurge(options.buckets);
     const openRecords = (): RecordCache => this.#openRecords();
     const reportDamage = (error: unknown): void => this.#reportDamage(error);
     this.#commits = new GroupCommit({ directory, openRecords, purge: this.#purge, reportDamage });
@@ -144,9 +144,9 @@ export class EmbeddedStore implements StoreBehindLog {
 
   #apply(records: RecordCache, batch: Batch): CommitResult {
     const bucket = records.openBucket(batch.bucket);
-    const before = bucket.markGeneration().number;
+    const before = bucket.markGenerations;
     const result = apply(bucket, this.options.metrics, batch);
-    if (bucket.markGeneration().number !== before) this.#purge.addBucket(batch.bucket);
+    if (bucket.markGenerations !== before) this.#purge.addBucket(batch.bucket);
     this.#purge.countOperations(batch.operations.length);
     if (result.kind === 'applied') this.#commits.addChanged(result.changed);
     return result;

@@ -1,7 +1,7 @@
 import { type Observable, Subject } from 'rxjs';
 import type { PostCounts } from '../../counters/batch.js';
 import type { DataDirectory } from './disk/data-directory.js';
-import type { SessionSeqPurge } from './session-seq-purge.js';
+import type { MarkPurge } from './mark-purge.js';
 import { type QueuedWrite, runWrites } from './run-writes.js';
 import type { RecordCache } from './record-cache.js';
 
@@ -9,7 +9,7 @@ export interface GroupCommitOptions {
   readonly directory: DataDirectory;
   /** Opens the cache on what is committed: at first, and where changes in memory have to be dropped. */
   readonly openRecords: () => RecordCache;
-  readonly purge: SessionSeqPurge;
+  readonly purge: MarkPurge;
   /** Called with the error of each write that fails because a value that it needs is damaged. */
   readonly reportDamage: (error: unknown) => void;
 }

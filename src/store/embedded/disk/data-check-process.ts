@@ -29,23 +29,27 @@ function checkRecords(root: RootDatabase): void {
   // The gateway reports another format.
   if (readFormat(text) !== FORMAT) return;
   const { incarnations } = decodeMeta(text);
-  const checks: Partial<Record<keyof LmdbTables, Check>> = {
+  const checks: Partial<Record<Exclude<keyof LmdbTables, 'sessionMarks' | 'visitMarks'>, Check>> = {
     posts: (_key, value) => void decodePost(value, incarnations),
     members: (_key, value) => {
       if (value.length % KEY64_BYTES !== 0) throw new RangeError('a chunk of members ends within one');
     },
-    marks: (_key, value) => void readCompressed(value),
     registers: (_key, value) => void readCompressed(value),
-    generations: (_key, value) => {
-      const reader = new ByteReader(value);
-      for (let i = 0; i < 4; i++) reader.varint();
-    },
     replication: (key, value) => {
       if (key.endsWith(STATE_SUFFIX)) JSON.parse(value.toString());
     },
   };
   const tables = openTables(root);
-  for (const [name, check] of Object.entries(checks)) checkTable(tables[name as keyof LmdbTables], name, check);
+  for (const [name, check] of Object.entries(checks)) checkTable(tables[name as keyof typeof checks], name, check);
+  for (const { marks, generations } of [tables.sessionMarks, tables.visitMarks]) {
+    checkTable(marks, 'marks', (_key, value) => void readCompressed(value));
+    checkTable(generations, 'generations of marks', (_key, value) => checkGeneration(value));
+  }
+}
+
+function checkGeneration(value: Buffer): void {
+  const reader = new ByteReader(value);
+  for (let i = 0; i < 4; i++) reader.varint();
 }
 
 function checkTable(table: LmdbTable, name: string, check: Check): void {

@@ -3,16 +3,24 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import { DATA_FILE, withPrivateFiles } from './directory-files.js';
 import { LmdbTable } from './lmdb-table.js';
 
+/** Marks of buckets, which expire by generations. */
+export interface MarkTables {
+  /** bucket, generation, chunk number → a chunk of keys with their last numbers */
+  readonly marks: LmdbTable;
+  /** bucket → its generation */
+  readonly generations: LmdbTable;
+}
+
 /** The tables of a data directory. A post belongs to one bucket, so only keys without a post carry the bucket's number. */
 export interface LmdbTables {
   /** post → PostRecord */
   readonly posts: LmdbTable;
   /** metric, post, chunk number → a chunk of members */
   readonly members: LmdbTable;
-  /** bucket, generation, chunk number → a chunk of sessions with their last seqs */
-  readonly marks: LmdbTable;
-  /** bucket → its mark generation */
-  readonly generations: LmdbTable;
+  /** The last seqs of sessions. */
+  readonly sessionMarks: MarkTables;
+  /** When the visits of actors were counted last. */
+  readonly visitMarks: MarkTables;
   /** bucket, producer id → ProducerState. Of this process only: emptied at boot */
   readonly producerStates: LmdbTable;
   /** metric, post, chunk number → a chunk of registers */
@@ -46,8 +54,8 @@ export function openTables(root: RootDatabase): LmdbTables {
   return {
     posts: new LmdbTable(root, 'posts'),
     members: new LmdbTable(root, 'members'),
-    marks: new LmdbTable(root, 'marks'),
-    generations: new LmdbTable(root, 'generations'),
+    sessionMarks: { marks: new LmdbTable(root, 'marks'), generations: new LmdbTable(root, 'generations') },
+    visitMarks: { marks: new LmdbTable(root, 'visit_marks'), generations: new LmdbTable(root, 'visit_generations') },
     producerStates: new LmdbTable(root, 'fences'),
     registers: new LmdbTable(root, 'registers'),
     replication: new LmdbTable(root, 'regional'),

@@ -6,7 +6,7 @@ const PURGE_CHUNKS = 16;
 const PURGE_OPERATIONS = 16;
 
 /** Removes expired session marks faster than operations can leave new ones, a few with each group commit. */
-export class SessionSeqPurge {
+export class MarkPurge {
   /** Buckets that may have expired marks. After a start these are all. */
   readonly #buckets: Set<number>;
   #operations = 0;

@@ -1,9 +1,9 @@
-import type { MarkGeneration } from '../../counters/bucket.js';
+import type { MarkGeneration, Marks } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import { LinearHashSet } from './disk/linear-hash-set.js';
 import { ByteReader, type ByteWriter, encodeBigEndian } from './disk/record-bytes.js';
 import { NUMBERED_BYTES, SortedKeyArray } from './disk/sorted-key-array.js';
-import type { LmdbTables } from './disk/lmdb-environment.js';
+import type { MarkTables } from './disk/lmdb-environment.js';
 import type { PendingWrite, WriteSet } from './disk/write-set.js';
 
 /** Mean marks a chunk: 960 bytes, so that few grow over what LMDB keeps within a page, 2 KB, before they are split. */
@@ -22,18 +22,18 @@ interface Generation {
   readonly marksBefore: number;
 }
 
-/** The last seq of each session in a bucket, its high-water mark, in two generations: older ones expire without being looked for. */
-export class SessionSeqs implements PendingWrite {
+/** The last number of each key in a bucket, in two generations: older ones expire without being looked for. */
+export class ExpiringMarks implements Marks, PendingWrite {
   isDirty = false;
   #generation: Generation;
-  /** Marks that are not in their chunks yet, or changed since, so that a commit writes one value for many sessions. */
+  /** Marks that are not in their chunks yet, or changed since, so that a commit writes one value for many keys. */
   readonly #recent: SortedKeyArray;
   #chunks: LinearHashSet;
   #chunksBefore: LinearHashSet;
 
   /** @param prefix of the bucket's keys */
   constructor(
-    private readonly tables: Pick<LmdbTables, 'marks' | 'generations'>,
+    private readonly tables: MarkTables,
     private readonly changes: WriteSet,
     private readonly prefix: string,
   ) {
@@ -63,20 +63,20 @@ export class SessionSeqs implements PendingWrite {
     this.changes.add(this);
   }
 
-  get(session: Key64): number {
+  get(key: Key64): number {
     const { marks, marksBefore } = this.#generation;
-    const recent = this.#recent.indexOf(session);
+    const recent = this.#recent.indexOf(key);
     if (recent >= 0) return this.#recent.numberAt(recent);
-    return findSeq(this.#chunks, marks, session) ?? findSeq(this.#chunksBefore, marksBefore, session) ?? 0;
+    return findNumber(this.#chunks, marks, key) ?? findNumber(this.#chunksBefore, marksBefore, key) ?? 0;
   }
 
-  set(session: Key64, seq: number): void {
-    const index = this.#recent.indexOf(session);
-    if (index >= 0) this.#recent.setNumber(index, seq);
+  set(key: Key64, number: number): void {
+    const index = this.#recent.indexOf(key);
+    if (index >= 0) this.#recent.setNumber(index, number);
     else {
-      this.#recent.insert(-1 - index, session);
-      this.#recent.setNumber(-1 - index, seq);
-      if (findSeq(this.#chunks, this.#generation.marks, session) === undefined) this.#countMark();
+      this.#recent.insert(-1 - index, key);
+      this.#recent.setNumber(-1 - index, number);
+      if (findNumber(this.#chunks, this.#generation.marks, key) === undefined) this.#countMark();
       if (this.#recent.size >= RECENT_MAX) this.#flushRecent();
     }
     this.changes.add(this);
@@ -109,10 +109,10 @@ export class SessionSeqs implements PendingWrite {
   #flushRecent(): void {
     const recent = this.#recent;
     for (let i = 0; i < recent.size; i++) {
-      const session = recent.keyAt(i);
-      const chunk = this.#chunks.chunkFor(session, chunksFor(this.#generation.marks));
-      const index = chunk.entries.indexOf(session);
-      if (index < 0) chunk.entries.insert(-1 - index, session);
+      const key = recent.keyAt(i);
+      const chunk = this.#chunks.chunkFor(key, chunksFor(this.#generation.marks));
+      const index = chunk.entries.indexOf(key);
+      if (index < 0) chunk.entries.insert(-1 - index, key);
       chunk.entries.setNumber(index < 0 ? -1 - index : index, recent.numberAt(i));
       this.changes.add(chunk);
     }
@@ -131,9 +131,9 @@ function chunksFor(marks: number): number {
 }
 
 /** @param marks how many marks the chunks hold */
-function findSeq(chunks: LinearHashSet, marks: number, session: Key64): number | undefined {
+function findNumber(chunks: LinearHashSet, marks: number, key: Key64): number | undefined {
   if (marks === 0) return undefined;
-  const { entries } = chunks.chunkFor(session, chunksFor(marks));
-  const index = entries.indexOf(session);
+  const { entries } = chunks.chunkFor(key, chunksFor(marks));
+  const index = entries.indexOf(key);
   return index >= 0 ? entries.numberAt(index) : undefined;
 }
