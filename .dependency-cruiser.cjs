@@ -71,6 +71,7 @@ module.exports = {
       ...['store', 'counters', 'config', 'protocol', 'common'],
     ]),
     subfolder('http/events', ['http', 'ingest', 'access', 'counters', 'config', 'protocol', 'common']),
+    subfolder('http/badge', ['http', 'fanout', 'config']),
     layer('workers', ['ops', 'config', 'common']),
     {
       name: 'edges-know-the-ports-alone',

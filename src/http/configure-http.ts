@@ -30,7 +30,7 @@ const PREFLIGHT_MAX_AGE_S = 600;
 /** No page of another origin may send requests to them or read their responses. */
 const FOR_ADMINISTRATORS = /^\/admin\//i;
 
-const PICTURES = /^\/v1\/[^/]+\/[^/]+\.gif\/?$/i;
+const PICTURES = /^\/v1\/[^/]+\/[^/]+\.(?:gif|svg)\/?$/i;
 
 const STREAMS: ReadonlySet<unknown> = new Set(['text/event-stream', JOB_TYPE]);
 
@@ -92,8 +92,8 @@ function checkOrigins(app: NestExpressApplication, origins: OriginPolicy): void 
 }
 
 /** Whether pages of other sites, and mails, may show the response. No metric has a dot in its name. */
-function isPicture({ method, originalUrl }: Request): boolean {
-  return (method === 'GET' || method === 'HEAD') && PICTURES.test(originalUrl.split('?', 1)[0]!);
+function isPicture({ method, baseUrl, path }: Request): boolean {
+  return (method === 'GET' || method === 'HEAD') && PICTURES.test(baseUrl + path);
 }
 
 /** Lets peers post to /v1/replication: bytes, up to the largest body that a region sends. */

@@ -13,10 +13,9 @@ import { OperationCounts, type OperationKind } from '../ingest/operation-counts.
 import { Presence } from '../fanout/presence.js';
 import type { Action } from '../protocol/http-request-schemas.js';
 import { ProtocolError, throwIfError } from '../protocol/errors.js';
-import { GlobalRead } from '../replication/global-read.js';
 import type { Settings } from '../config/settings.js';
-import type { CounterStore } from '../store/counter-store.js';
-import { CLOCK, DATA_CLOCK, SETTINGS, STORE } from '../config/injection-tokens.js';
+import { CLOCK, DATA_CLOCK, SETTINGS } from '../config/injection-tokens.js';
+import { CountReader } from './count-reader.js';
 import { HttpOperation } from './http-operation.js';
 import {
   parseAction,
@@ -26,9 +25,7 @@ import {
   parseMetric,
   parsePost,
   parsePosts,
-  parseTokenOnly,
 } from './parameters.js';
-import { ReadLimiter } from './read-limiter.js';
 
 /** One count of one post. */
 export interface CountResponse {
@@ -54,7 +51,6 @@ export class CountersController {
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
     @Inject(DATA_CLOCK) private readonly dataClock: Clock,
-    @Inject(STORE) private readonly store: CounterStore,
     @Inject(Ingest) private readonly ingest: Ingest,
     @Inject(Presence) private readonly presence: Presence,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
@@ -62,15 +58,13 @@ export class CountersController {
     @Inject(PostSignatureVerifier) private readonly postSignatures: PostSignatureVerifier | null,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
-    @Inject(ReadLimiter) private readonly reads: ReadLimiter,
-    @Inject(GlobalRead) private readonly globalRead: GlobalRead,
+    @Inject(CountReader) private readonly reader: CountReader,
   ) {}
 
-  /** Cost: one read of the store, whatever the number of posts. With consistency=all: see GlobalRead. */
   @Get('counts')
   async getCounts(@Req() request: Request): Promise<{ counts: PostCountsResponse[] }> {
     const posts = parsePosts(request.query['posts'], this.settings.maxPostsPerConnection);
-    const counts = await this.#read(request, posts);
+    const counts = await this.reader.read(request, posts, parseConsistency(request.query['consistency']));
     return { counts: counts.map((one) => this.#toPostCounts(one)) };
   }
 
@@ -82,7 +76,7 @@ export class CountersController {
   ): Promise<CountResponse> {
     const post = parsePost(id);
     const metric = parseMetric(name, this.settings.metrics);
-    const [counts] = await this.#read(request, [post]);
+    const [counts] = await this.reader.read(request, [post], parseConsistency(request.query['consistency']));
     return this.#toCount(counts!, metric);
   }
 
@@ -140,21 +134,6 @@ export class CountersController {
     const inventor = this.creationLimiter.openClient(address, actor, true);
     throwIfError(inventor?.admit(kind, post, session !== null));
     return inventor;
-  }
-
-  async #read(request: Request, posts: readonly string[]): Promise<PostCounts[]> {
-    const consistency = parseConsistency(request.query['consistency']);
-    const address = this.reads.admit(request, posts.length, consistency);
-    await this.authenticator.identify(parseTokenOnly(request.headers));
-    throwIfError(this.postSignatures?.checkAll(posts, this.addresses.addressOf(request)));
-    try {
-      if (consistency === 'all') await this.globalRead.refresh(posts, address);
-      const views = await this.store.read(posts, null);
-      return views.map(({ counts }) => counts);
-    } catch (error) {
-      if (error instanceof ProtocolError) throw error;
-      throw new ProtocolError('UNAVAILABLE', 'the store did not respond in time; retry');
-    }
   }
 
   #toCount(counts: PostCounts, metric: Metric | null): CountResponse {

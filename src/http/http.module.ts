@@ -13,6 +13,8 @@ import type { Clock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
 import { AdminAuthentication } from './admin-authentication.js';
 import { AdminController } from './admin.controller.js';
+import { BadgeController } from './badge/badge.controller.js';
+import { CountReader } from './count-reader.js';
 import { CountersController } from './counters.controller.js';
 import { EventAcceptor } from './events/event-acceptor.js';
 import { EventBodies } from './events/event-bodies.js';
@@ -50,6 +52,7 @@ const logAdministration = {
     RegionsController,
     ReplicationController,
     EventsController,
+    BadgeController,
     CountersController,
     StreamController,
     AdminController,
@@ -59,6 +62,7 @@ const logAdministration = {
     PeerAuthentication,
     AdminAuthentication,
     ReadLimiter,
+    CountReader,
     EventAcceptor,
     EventBodies,
     globalRead,

@@ -7,6 +7,9 @@ import {
   ACTION,
   type Action,
   ACTOR_ID,
+  BADGE_COLOR,
+  BADGE_COLORS,
+  BADGE_LABEL,
   CONSISTENCY,
   type Consistency,
   IDEMPOTENCY_KEY,
@@ -71,6 +74,16 @@ export function parsePosts(list: unknown, max: number): string[] {
 
 export function parseConsistency(value: unknown): Consistency {
   return check(CONSISTENCY, 'consistency', value);
+}
+
+export function parseBadgeLabel(text: unknown): string {
+  return check(BADGE_LABEL, 'label', text);
+}
+
+/** @returns 3 or 6 hexadecimal digits */
+export function parseBadgeColor(text: unknown): string {
+  const color = check(BADGE_COLOR, 'color', text);
+  return Object.hasOwn(BADGE_COLORS, color) ? BADGE_COLORS[color as keyof typeof BADGE_COLORS] : color;
 }
 
 /**

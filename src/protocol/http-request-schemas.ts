@@ -54,6 +54,35 @@ export const EVENT_LIST = HANDSHAKE.extend({
     .max(EVENTS_MAX, EVENTS_RULE),
 });
 
+const LABEL_MAX = 32;
+
+/** XML allows neither control characters nor halves of surrogate pairs. */
+export const BADGE_LABEL = z
+  .string(`must be one text of 1 to ${LABEL_MAX} characters`)
+  .regex(
+    new RegExp(`^[^\\p{Cc}\\p{Cs}\\uFFFE\\uFFFF]{1,${LABEL_MAX}}$`, 'u'),
+    `must have 1 to ${LABEL_MAX} characters, no control characters among them`,
+  );
+
+/** By name, in hexadecimal digits. The names are those of https://shields.io. */
+export const BADGE_COLORS = {
+  blue: '007ec6',
+  brightgreen: '4c1',
+  green: '97ca00',
+  grey: '555',
+  lightgrey: '9f9f9f',
+  orange: 'fe7d37',
+  red: 'e05d44',
+  yellow: 'dfb317',
+} as const;
+
+const COLOR_RULE = `must be 3 or 6 hexadecimal digits without #, or one of: ${Object.keys(BADGE_COLORS).join(', ')}`;
+
+export const BADGE_COLOR = z
+  .string(COLOR_RULE)
+  .regex(new RegExp(`^(?:[0-9A-Fa-f]{3}|[0-9A-Fa-f]{6}|${Object.keys(BADGE_COLORS).join('|')})$`), COLOR_RULE)
+  .default('blue');
+
 export type Consistency = z.output<typeof CONSISTENCY>;
 export type EventList = z.output<typeof EVENT_LIST>;
 export type Action = z.output<typeof ACTION>['action'];

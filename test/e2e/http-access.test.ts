@@ -79,15 +79,23 @@ describe('a gateway with REQUIRE_TOKEN_TO_READ', () => {
     gateway = await startGateway({ JWT_SECRET: SECRET, REQUIRE_TOKEN_TO_READ: 'true' });
   });
 
-  it.each(['/v1/secret/likes', '/v1/counts?posts=secret', '/v1/stream?posts=secret', '/v1/regions'])(
-    'with REQUIRE_TOKEN_TO_READ, GET %s needs a token',
-    async (path) => {
-      expect(await readResponse(await fetch(gateway.url + path))).toEqual(UNAUTHORIZED);
-      const response = await fetch(gateway.url + path, { headers: bearer(await token('ada')) });
-      expect(response.status).toBe(200);
-      await response.body?.cancel();
-    },
-  );
+  it.each([
+    '/v1/secret/likes',
+    '/v1/secret/likes.svg',
+    '/v1/counts?posts=secret',
+    '/v1/stream?posts=secret',
+    '/v1/regions',
+  ])('with REQUIRE_TOKEN_TO_READ, GET %s needs a token', async (path) => {
+    expect(await readResponse(await fetch(gateway.url + path))).toEqual(UNAUTHORIZED);
+    const response = await fetch(gateway.url + path, { headers: bearer(await token('ada')) });
+    expect(response.status).toBe(200);
+    await response.body?.cancel();
+  });
+
+  it('with REQUIRE_TOKEN_TO_READ, no cache keeps a badge for others', async () => {
+    const { headers } = await fetch(`${gateway.url}/v1/secret/likes.svg`, { headers: bearer(await token('ada')) });
+    expect(headers.get('cache-control')).toBe('private, max-age=1');
+  });
 });
 
 describe('limits by address', () => {

@@ -99,7 +99,13 @@ describe('with POST_SECRET', () => {
   it.each(Object.entries(WRONG))('an id %s is rejected by every HTTP route', async (_, post) => {
     const rejected = { status: 403, body: FORBIDDEN };
     expect(await readResponse(`/v1/${post}/likes`, UP)).toEqual(rejected);
-    for (const path of [`${post}/likes`, `${post}/live`, `counts?posts=${post}`, `stream?posts=${post}`]) {
+    for (const path of [
+      `${post}/likes`,
+      `${post}/live`,
+      `${post}/likes.svg`,
+      `counts?posts=${post}`,
+      `stream?posts=${post}`,
+    ]) {
       expect(await readResponse(`/v1/${path}`)).toEqual(rejected);
     }
   });

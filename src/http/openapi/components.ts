@@ -58,7 +58,7 @@ export function buildComponents(metrics: Metrics): Components {
 }
 
 /** The schema by which the gateway checks requests, as OpenAPI writes it. */
-function toSchema(schema: z.ZodType): OpenAPIV3.NonArraySchemaObject {
+export function toSchema(schema: z.ZodType): OpenAPIV3.NonArraySchemaObject {
   const json = z.toJSONSchema(schema, { io: 'input' });
   delete json.$schema;
   return json as OpenAPIV3.NonArraySchemaObject;

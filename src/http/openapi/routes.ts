@@ -10,6 +10,7 @@ import {
   describeSinksOff,
   describeSinksRetry,
 } from './administration-routes.js';
+import { describeBadge } from './badge-route.js';
 import { describeEvents, describePicture, describeView } from './event-routes.js';
 import {
   errorResponses,
@@ -46,6 +47,7 @@ export const ROUTES: readonly Route[] = [
   { method: 'POST', path: '/v1/events', port: 'PORT', describe: describeEvents },
   { method: 'POST', path: '/view', port: 'PORT', describe: describeView },
   { method: 'GET', path: '/v1/{post}/{metric}.gif', port: 'PORT', describe: describePicture },
+  { method: 'GET', path: '/v1/{post}/{metric}.svg', port: 'PORT', describe: describeBadge },
   { method: 'GET', path: '/healthz', port: 'both', describe: describeHealth },
   { method: 'GET', path: '/readyz', port: 'both', describe: describeReadiness },
   { method: 'GET', path: '/v1/regions', port: 'OPS_PORT', describe: describeRegions },

@@ -1,0 +1,44 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Request } from 'express';
+import { AddressLimiter } from '../access/address-limiter.js';
+import { Authenticator } from '../access/authenticator.js';
+import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
+import { STORE } from '../config/injection-tokens.js';
+import type { PostCounts } from '../counters/batch.js';
+import { ProtocolError, throwIfError } from '../protocol/errors.js';
+import type { Consistency } from '../protocol/http-request-schemas.js';
+import { GlobalRead } from '../replication/global-read.js';
+import type { CounterStore } from '../store/counter-store.js';
+import { parseTokenOnly } from './parameters.js';
+import { ReadLimiter } from './read-limiter.js';
+
+/** Reads counts for a request, once it has passed what every read has to pass: limits, tokens, signatures. */
+@Injectable()
+export class CountReader {
+  constructor(
+    @Inject(STORE) private readonly store: CounterStore,
+    @Inject(ReadLimiter) private readonly reads: ReadLimiter,
+    @Inject(Authenticator) private readonly authenticator: Authenticator,
+    @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
+    @Inject(PostSignatureVerifier) private readonly postSignatures: PostSignatureVerifier | null,
+    @Inject(GlobalRead) private readonly globalRead: GlobalRead,
+  ) {}
+
+  /**
+   * Cost: one read of the store, whatever the number of posts. With consistency=all: see GlobalRead.
+   * @throws ProtocolError
+   */
+  async read(request: Request, posts: readonly string[], consistency: Consistency): Promise<PostCounts[]> {
+    const address = this.reads.admit(request, posts.length, consistency);
+    await this.authenticator.identify(parseTokenOnly(request.headers));
+    throwIfError(this.postSignatures?.checkAll(posts, this.addresses.addressOf(request)));
+    try {
+      if (consistency === 'all') await this.globalRead.refresh(posts, address);
+      const views = await this.store.read(posts, null);
+      return views.map(({ counts }) => counts);
+    } catch (error) {
+      if (error instanceof ProtocolError) throw error;
+      throw new ProtocolError('UNAVAILABLE', 'the store did not respond in time; retry');
+    }
+  }
+}
