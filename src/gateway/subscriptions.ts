@@ -1,10 +1,11 @@
 import type { z } from 'zod';
 import type { Metrics } from '../counters/metrics.js';
 import type { Fanout, FirstView } from '../fanout/fanout.js';
+import { buildMetricRules } from '../fanout/metric-rules.js';
 import { toUpdate } from '../fanout/post-snapshot.js';
 import type { OperationCounts } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
-import type { SubscribeResponse } from '../protocol/messages.js';
+import type { MetricRules, SubscribeResponse } from '../protocol/messages.js';
 import type { Connection } from './connection.js';
 import type { SUBSCRIBE } from '../protocol/request-schemas.js';
 import { type AckId, toAsciiJson } from './socket-output.js';
@@ -13,12 +14,16 @@ type Request = z.output<typeof SUBSCRIBE>;
 
 /** Handles `subscribe`: admits posts up to a connection's limit, and acknowledges with their first snapshots. */
 export class Subscriptions {
+  readonly #rules: MetricRules;
+
   constructor(
     private readonly fanout: Fanout,
     private readonly metrics: Metrics,
     private readonly counts: OperationCounts,
     private readonly postsMax: number,
-  ) {}
+  ) {
+    this.#rules = buildMetricRules(metrics);
+  }
 
   async subscribe(connection: Connection, request: Request, id: AckId): Promise<void> {
     const { admitted, rejected } = this.#admit(connection, new Set(request.posts));
@@ -55,6 +60,7 @@ export class Subscriptions {
       ok: true,
       tickMs: this.fanout.tickMs,
       counts: outdated.map((view) => this.#buildSnapshot(view)),
+      ...this.#rules,
       ...(rejected.length > 0 && { rejected: rejected.map((post) => ({ post, error: this.#tooMany })) }),
     };
     connection.output.acknowledge(id, toAsciiJson(response));

@@ -51,9 +51,11 @@ beforeEach(async () => {
   onRead = null;
   presence = new Presence(systemClock);
   addresses = new AddressLimiter({ operationsPerSecond: 0, connectionsMax: 1, trustProxy: ['127.0.0.1'] }, systemClock);
-  const fanout = new Fanout(store, presence, systemClock, Metrics.parse('likes:toggle,views:tally'), 10);
+  const metrics = Metrics.parse('likes:toggle,views:unique,yes:choice@vote,no:choice@vote');
+  const fanout = new Fanout(store, presence, systemClock, metrics, 10);
   lifecycle = new ClosingFlag();
-  streams = new StreamRegistry(fanout, addresses, new Authenticator(null, false, 'hash'), lifecycle, systemClock);
+  const authenticator = new Authenticator(null, false, 'hash');
+  streams = new StreamRegistry(fanout, addresses, authenticator, lifecycle, systemClock, { metrics });
   server = createServer((request, response) => {
     const outcome = streams.open(request as Request, response as Response, ['a', 'b']).catch((error: unknown) => {
       response.writeHead(503).end();
@@ -70,7 +72,10 @@ afterEach(() => {
 });
 
 function zeros({ posts }: Read): PostView[] {
-  return posts.map((post) => ({ counts: { post, e: 'x', v: 0, updatedAtMs: null, totals: [0, 0], live: 0 }, on: 0 }));
+  return posts.map((post) => ({
+    counts: { post, e: 'x', v: 0, updatedAtMs: null, totals: [0, 0, 0, 0], live: 0 },
+    on: 0,
+  }));
 }
 
 /** Requests a stream and resolves when the read of its snapshot starts. */
@@ -140,7 +145,7 @@ describe('a stream', () => {
     expect(streams.size).toBe(0);
   });
 
-  it('a stream gets a bye with the time to wait before it reconnects', async () => {
+  it('a stream begins with a snapshot, in whose first update are the rules, and ends with a bye', async () => {
     const { received, read, outcome } = await openStream();
     read.resolve(zeros(read));
     await outcome;
@@ -150,7 +155,9 @@ describe('a stream', () => {
     for await (const chunk of message) text += String(chunk);
     expect(text).toBe(
       'event: counts\n' +
-        'data: [{"post":"a","e":"x","v":0,"likes":0,"views":0,"live":1},{"post":"b","e":"x","v":0,"likes":0,"views":0,"live":1}]\n\n' +
+        'data: [{"post":"a","e":"x","v":0,"likes":0,"views":0,"yes":0,"no":0,"live":1,' +
+        '"choices":{"vote":["yes","no"]},"uniques":["views"]},' +
+        '{"post":"b","e":"x","v":0,"likes":0,"views":0,"yes":0,"no":0,"live":1}]\n\n' +
         'retry: 300\nevent: bye\ndata: {"reason":"closing","retryAfterMs":300}\n\n',
     );
   });

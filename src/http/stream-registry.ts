@@ -7,9 +7,12 @@ import type { Clock } from '../common/clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
 import type { Key64 } from '../counters/ids.js';
 import { Fanout } from '../fanout/fanout.js';
+import { buildMetricRules } from '../fanout/metric-rules.js';
 import type { Viewer } from '../fanout/viewer.js';
 import { CLOSING_ERROR, ProtocolError, throwIfError } from '../protocol/errors.js';
-import { CLOCK } from '../config/injection-tokens.js';
+import type { MetricRules, Update } from '../protocol/messages.js';
+import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
+import type { Settings } from '../config/settings.js';
 import { EventStream, STREAM_HEADERS } from './event-stream.js';
 import { parseCredentials } from './parameters.js';
 import { ResponseEnd } from './response-end.js';
@@ -22,6 +25,7 @@ export class StreamRegistry {
   readonly #open = new Map<EventStream, Viewer>();
   /** Connections that carry a stream, or are about to. */
   readonly #carrying = new WeakSet<Socket>();
+  readonly #rules: MetricRules;
 
   constructor(
     @Inject(Fanout) private readonly fanout: Fanout,
@@ -29,7 +33,10 @@ export class StreamRegistry {
     @Inject(Authenticator) private readonly authenticator: Authenticator,
     @Inject(ClosingFlag) private readonly lifecycle: ClosingFlag,
     @Inject(CLOCK) private readonly clock: Clock,
-  ) {}
+    @Inject(SETTINGS) { metrics }: Pick<Settings, 'metrics'>,
+  ) {
+    this.#rules = buildMetricRules(metrics);
+  }
 
   /** The number of open streams. */
   get size(): number {
@@ -81,12 +88,18 @@ export class StreamRegistry {
     try {
       let whole = '';
       await this.fanout.subscribe(viewer, posts, actor, (first) => {
-        whole = first.map(({ snapshot }) => snapshot.encodeFull()).join(',');
+        const [head, ...others] = first.map(({ snapshot }) => snapshot.encodeFull());
+        if (head !== undefined) whole = [this.#addRules(head), ...others].join(',');
       });
       return `[${whole}]`;
     } catch {
       throw new ProtocolError('UNAVAILABLE', 'the store did not respond in time; retry');
     }
+  }
+
+  /** A snapshot is a plain list, so its first update has what is no update. */
+  #addRules(update: string): string {
+    return JSON.stringify({ ...(JSON.parse(update) as Update), ...this.#rules });
   }
 
   #rejectWhileClosing(): void {

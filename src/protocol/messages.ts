@@ -21,7 +21,15 @@ export interface Failure {
   readonly error: ErrorBody;
 }
 
-export interface SubscribeResponse {
+/** What clients need to show their own operations before they are counted. */
+export interface MetricRules {
+  /** By group, its options. Left out without groups. */
+  readonly choices?: Readonly<Record<string, readonly string[]>>;
+  /** The metrics that need not count an operation. Left out without any. */
+  readonly uniques?: readonly string[];
+}
+
+export interface SubscribeResponse extends MetricRules {
   readonly ok: true;
   readonly tickMs: number;
   readonly counts: readonly (Update & { readonly mine: readonly string[] })[];
