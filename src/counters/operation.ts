@@ -31,7 +31,7 @@ export const DUPLICATE = 2;
 export const ON = 4;
 /** The actor's other option of the group was put off. The upper four bits are its metric, … */
 export const SWITCHED = 8;
-const SWITCHED_FROM_BIT = 4;
+export const SWITCHED_FROM_BIT = 4;
 
 /** … or that of the operation, if several were: an actor may have those of when the metrics were no choices yet. */
 export function buildSwitched(operation: Pick<Operation, 'metric'>, putOff: readonly number[]): number {

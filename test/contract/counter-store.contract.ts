@@ -7,8 +7,8 @@ import { publishingTests, reopenTests } from './publishing.js';
 import { amountTests, operationTests, readingTests } from './counting.js';
 import { producerTests, lastSeqTests } from './delivery.js';
 import { logPositionTests } from './log-positions.js';
-import { METRICS, Producer, START_MS } from './operations.js';
-import { RULED_METRICS, ruleTests } from './rules.js';
+import { METRICS, Producer, RULED_METRICS, START_MS } from './operations.js';
+import { ruleTests } from './rules.js';
 import { applied, type StoreUnderTest } from './store-under-test.js';
 
 /** A store for one test, empty at first, with BUCKETS of operations.ts. */

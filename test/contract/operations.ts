@@ -7,6 +7,10 @@ import type { Operation } from '../../src/counters/operation.js';
 /** Settings of the stores under test. */
 export const BUCKETS = 4;
 export const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally,saves:toggle');
+/** Metrics of the kinds whose rules go beyond what is stored. */
+export const RULED_METRICS = Metrics.parse(
+  'likes:toggle,views:unique@30m,readers:unique,yes:choice@vote,no:choice@vote,maybe:choice@vote,reads:unique@2h',
+);
 export const SAVES = METRICS.byName('saves')!.index;
 
 /** The wall time of the first batches: long after 1970, as that of gateways. */

@@ -1,25 +1,24 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Key64 } from '../../src/counters/ids.js';
-import { Metrics } from '../../src/counters/metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation, readSwitched, SWITCHED } from '../../src/counters/operation.js';
-import { key, postIn, type SessionSeq, START_MS } from './operations.js';
+import { key, postIn, RULED_METRICS, type SessionSeq, START_MS } from './operations.js';
 import type { StoreUnderTest } from './store-under-test.js';
 
-/** Metrics of the kinds whose rules go beyond what is stored. */
-export const RULED_METRICS = Metrics.parse(
-  'likes:toggle,views:unique@30m,readers:unique,yes:choice@vote,no:choice@vote,maybe:choice@vote,reads:unique@2h',
-);
-const indexOf = (name: string): number => RULED_METRICS.byName(name)!.index;
-const [VIEWS, READERS, YES, NO, MAYBE, READS] = ['views', 'readers', 'yes', 'no', 'maybe', 'reads'].map(indexOf) as [
-  ...[number, number, number, number, number, number],
-];
+/** Indices of RULED_METRICS. */
+const [VIEWS, READERS, YES, NO, MAYBE, READS] = [1, 2, 3, 4, 5, 6] as const;
 const START_S = START_MS / 1_000;
 const WINDOW_S = 30 * 60;
 const POST = postIn(0);
 const ANN = key(1);
 const BOB = key(2);
 
-function visit(actor: Key64, atS: number, mark: Partial<SessionSeq> = {}, metric = VIEWS, post = POST): Operation {
+function visit(
+  actor: Key64,
+  atS: number,
+  mark: Partial<SessionSeq> = {},
+  metric: number = VIEWS,
+  post = POST,
+): Operation {
   return { post, metric, kind: 'visit', value: 1, actor, session: null, seq: 0, ...mark, atS };
 }
 
@@ -27,16 +26,20 @@ function choose(metric: number, actor: Key64, on = true, mark: Partial<SessionSe
   return { post: POST, metric, kind: 'set', value: on ? 1 : 0, actor, session: null, seq: 0, ...mark };
 }
 
-function windowTests(under: StoreUnderTest): void {
-  const outcomes = async (operations: readonly Operation[], atMs = START_MS): Promise<number[]> => [
-    ...(await under.apply(operations, 0, atMs)).outcomes,
+/** Applies operations as the next batch. @returns their outcomes */
+function outcomesIn(under: StoreUnderTest) {
+  return async (operations: readonly Operation[], s = 0): Promise<number[]> => [
+    ...(await under.apply(operations, 0, (START_S + s) * 1_000)).outcomes,
   ];
-  const atMs = (s: number): number => (START_S + s) * 1_000;
+}
+
+function windowTests(under: StoreUnderTest): void {
+  const outcomes = outcomesIn(under);
 
   it('a visit counts once in a window that begins with the visit that counted', async () => {
     const visits = [0, 1, WINDOW_S - 1].map((s) => visit(ANN, START_S + s));
     expect(await outcomes(visits)).toEqual([APPLIED, 0, 0]);
-    expect(await outcomes([visit(ANN, START_S + WINDOW_S), visit(ANN, START_S + WINDOW_S)], atMs(WINDOW_S))).toEqual([
+    expect(await outcomes([visit(ANN, START_S + WINDOW_S), visit(ANN, START_S + WINDOW_S)], WINDOW_S)).toEqual([
       APPLIED,
       0,
     ]);
@@ -51,7 +54,11 @@ function windowTests(under: StoreUnderTest): void {
       visit({ hi: ANN.lo, lo: ANN.hi }, START_S),
     ];
     expect(await outcomes([visit(ANN, START_S), ...others, ...others])).toEqual([
-      ...Array(5).fill(APPLIED),
+      APPLIED,
+      APPLIED,
+      APPLIED,
+      APPLIED,
+      APPLIED,
       0,
       0,
       0,
@@ -73,18 +80,22 @@ function windowTests(under: StoreUnderTest): void {
       visit(ANN, START_S + WINDOW_S, { session, seq: 2 }),
       visit(ANN, START_S + WINDOW_S, { session, seq: 3 }),
     ];
-    expect(await outcomes(later, atMs(WINDOW_S))).toEqual([DUPLICATE, APPLIED, 0]);
+    expect(await outcomes(later, WINDOW_S)).toEqual([DUPLICATE, APPLIED, 0]);
   });
+}
+
+function markTests(under: StoreUnderTest): void {
+  const outcomes = outcomesIn(under);
 
   it('marks live as long as the longest window, whatever comes between', async () => {
     expect(await outcomes([visit(ANN, START_S, {}, READS)])).toEqual([APPLIED]);
     for (let s = 600; s < 2 * 3_600; s += 600) {
-      expect(await outcomes([visit(BOB, START_S + s), visit(ANN, START_S + s, {}, READS)], atMs(s))).toEqual([
+      expect(await outcomes([visit(BOB, START_S + s), visit(ANN, START_S + s, {}, READS)], s)).toEqual([
         s % WINDOW_S === WINDOW_S - 1_200 ? APPLIED : 0,
         0,
       ]);
     }
-    expect(await outcomes([visit(ANN, START_S + 7_200, {}, READS)], atMs(7_200))).toEqual([APPLIED]);
+    expect(await outcomes([visit(ANN, START_S + 7_200, {}, READS)], 7_200)).toEqual([APPLIED]);
   });
 
   it('windows stay in a reopened store', async () => {
@@ -106,9 +117,7 @@ function windowTests(under: StoreUnderTest): void {
 }
 
 function choiceTests(under: StoreUnderTest): void {
-  const outcomes = async (operations: readonly Operation[]): Promise<number[]> => [
-    ...(await under.apply(operations)).outcomes,
-  ];
+  const outcomes = outcomesIn(under);
   const others = (outcome: number, metric: number): readonly number[] =>
     readSwitched(outcome, metric, RULED_METRICS.otherOptions[metric]!);
 
@@ -170,5 +179,6 @@ function choiceTests(under: StoreUnderTest): void {
 
 export function ruleTests(under: StoreUnderTest): void {
   describe('windows', () => windowTests(under));
+  describe('marks of visits', () => markTests(under));
   describe('choices', () => choiceTests(under));
 }

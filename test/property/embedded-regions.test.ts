@@ -18,7 +18,7 @@ const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const NAMES = ['eu', 'us', 'ap'];
 const NONCE = 7;
 const BASE = { buckets: 2, postsABucket: 3, sessions: 5, gateways: 2, large: 300, largeChance: 0.03 };
-const METRICS = Metrics.parse('likes:toggle,views:tally,saves:toggle');
+const METRICS = Metrics.parse('likes:toggle,views:unique@30m,yes:choice@vote,no:choice@vote');
 /** Few actors, so that much conflicts, and so many that sets and registers move to chunks. */
 const SHAPES: readonly Shape[] = [
   { ...BASE, metrics: METRICS, actors: 8 },

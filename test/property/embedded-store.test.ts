@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from '@jest/globals';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
-import { METRICS } from '../contract/operations.js';
+import { METRICS, RULED_METRICS } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
@@ -20,6 +20,7 @@ const FEW = { buckets: 2, postsABucket: 2, sessions: 5, gateways: 3, large: 200,
 const SHAPES: readonly Shape[] = [
   { ...FEW, actors: 24 },
   { ...FEW, actors: 400 },
+  { ...FEW, actors: 400, metrics: RULED_METRICS },
 ];
 
 async function compare(shape: Shape, seed: number): Promise<void> {

@@ -151,8 +151,13 @@ export class History {
     return { post, metric: metric.index, ...this.#randomChange(metric), ...this.#randomSeq() };
   }
 
-  #randomChange({ kind }: Metric): Pick<Operation, 'kind' | 'value' | 'actor'> {
+  #randomChange({ kind }: Metric): Pick<Operation, 'kind' | 'value' | 'actor' | 'atS'> {
     const { random } = this;
+    if (kind.windowS > 0) {
+      const atS = Math.floor(this.#nowMs / 1_000) - random.below(random.chance(0.1) ? 2 * kind.windowS : 5);
+      return { kind: 'visit', value: 1, actor: random.pick(this.actors), atS };
+    }
+    if (kind.isUnique) return { kind: 'set', value: 1, actor: random.pick(this.actors) };
     if (!kind.hasMembers) {
       const value = random.chance(0.003) ? COUNT_MAX - random.below(3_000) : 1 + random.below(1_000);
       return { kind: 'add', value, actor: null };

@@ -2,13 +2,10 @@ import type { Redis } from 'ioredis';
 import { COUNT_MAX } from '../../src/counters/pn-counter.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { History } from './histories.js';
+import { chunkOf, hashOfKey, hashOfPost, isFair, SET_PACKED } from './redis-chunks.js';
+import { checkMarks, type MarkState, markStateOf } from './redis-marks.js';
 import { findToggleLogFaults } from './redis-toggle-log.js';
 
-/** Redis packs hashes and sets of integers up to these sizes. No chunk may have more in the mean. */
-const HASH_PACKED = 128;
-const SET_PACKED = 512;
-/** Chunks of posts and marks with fewer entries in the mean would waste what packing saves. */
-const HASH_LEAST = 32;
 /** Fields of a metric in a record. */
 const [MEMBERS, MORE_CHUNKS, P, N] = [0, 1, 2, 3] as const;
 const FIELDS = 4;
@@ -20,11 +17,8 @@ const SCAN_COUNT = 1_000;
 interface State {
   readonly posts: number;
   readonly postChunks: number;
-  readonly generation: number;
-  readonly marks: number;
-  /** By generation. */
-  readonly markChunks: ReadonlyMap<number, number>;
-  readonly oldestGeneration: number;
+  readonly sessions: MarkState;
+  readonly visits: MarkState;
 }
 
 /** Everything that a bucket has in Redis. */
@@ -32,7 +26,8 @@ interface Bucket {
   readonly state: State;
   /** Entries of the chunks of posts, then of marks by generation, then of members by metric and post. */
   readonly posts: Map<number, Map<string, Buffer>>;
-  readonly marks: Map<number, Map<number, string[]>>;
+  readonly sessions: Map<number, Map<number, string[]>>;
+  readonly visits: Map<number, Map<number, string[]>>;
   readonly members: Map<string, Map<number, string[]>>;
   /** How many incarnations of other regions have a slot; and entries of the change feed. */
   readonly incarnations: number;
@@ -63,7 +58,8 @@ export async function findFaults(
   const metrics = history.shape.metrics.list;
   for (const [number, bucket] of buckets.entries()) {
     const fault = (message: string): void => void faults.push(`bucket ${number}: ${message}`);
-    checkMarks(bucket, fault);
+    checkMarks('sessions', bucket.state.sessions, bucket.sessions, fault);
+    checkMarks('visits', bucket.state.visits, bucket.visits, fault);
     const records = checkPosts(bucket, fault);
     checkEntries(records, bucket.incarnations, fault);
     for (const mark of bucket.marked) checkMark(mark, history, fault);
@@ -104,7 +100,8 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
         incarnations: countIncarnations(fields['incarnations']),
         marked: [],
         posts: new Map(),
-        marks: new Map(),
+        sessions: new Map(),
+        visits: new Map(),
         members: new Map(),
       };
     }),
@@ -118,8 +115,8 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
     cursor = next;
     await Promise.all(
       keys.map(async (key) => {
-        const [, number, posts, generation, marks, metric, post, members] =
-          /^tc:\{(\d+)\}:(?:posts:(\d+)|marks:(\d+):(\d+)|members:(\d+):(.+):(\d+))$/.exec(key) ?? [];
+        const [, number, posts, kind, generation, marks, metric, post, members] =
+          /^tc:\{(\d+)\}:(?:posts:(\d+)|(marks|visit_marks):(\d+):(\d+)|members:(\d+):(.+):(\d+))$/.exec(key) ?? [];
         const [, marked] = /^tc:\{(\d+)\}:changes$/.exec(key) ?? [];
         if (marked !== undefined && regional) {
           buckets[Number(marked)]!.marked.push(...(await client.zrangebyscore(key, '-inf', '+inf')));
@@ -130,8 +127,10 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
         if (bucket === undefined) {
           if (!other.test(key)) faults.push(`${key} is unknown`);
         } else if (posts !== undefined) bucket.posts.set(Number(posts), await entriesOf(client, key));
-        else if (marks !== undefined) put(bucket.marks, Number(generation), Number(marks), await client.hkeys(key));
-        else put(bucket.members, `${metric!} ${post!}`, Number(members), await client.smembers(key));
+        else if (marks !== undefined) {
+          const byGeneration = kind === 'marks' ? bucket.sessions : bucket.visits;
+          put(byGeneration, Number(generation), Number(marks), await client.hkeys(key));
+        } else put(bucket.members, `${metric!} ${post!}`, Number(members), await client.smembers(key));
       }),
     );
   } while (cursor !== '0');
@@ -139,23 +138,15 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
 }
 
 function stateOf(fields: Readonly<Record<string, Buffer>>): State {
-  const { sizes: packed } = fields;
+  const { sizes: packed, visit_marks: packedVisits } = fields;
   const numbers = packed === undefined ? [0, 1, 1, 0, 0, 1, 0, 0] : numbersOf(packed, 0);
-  const [posts, postChunks, generation, , marks, chunks, chunksBefore] = numbers as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  const older = Object.entries(fields).flatMap(([field, value]): [number, number][] => {
-    const [, number] = /^old_marks:(\d+)$/.exec(field) ?? [];
-    return number === undefined ? [] : [[Number(number), Number(value)]];
-  });
-  const markChunks = new Map([...older, [generation - 1, chunksBefore], [generation, chunks]]);
-  return { posts, postChunks, generation, marks, markChunks, oldestGeneration: Number(fields['oldest_marks'] ?? 1) };
+  const visits = packedVisits === undefined ? [1, 0, 0, 1, 0] : numbersOf(packedVisits, 0);
+  return {
+    posts: numbers[0]!,
+    postChunks: numbers[1]!,
+    sessions: markStateOf(fields, '', numbers.slice(2)),
+    visits: markStateOf(fields, 'visit_', visits),
+  };
 }
 
 function put<K>(map: Map<K, Map<number, string[]>>, key: K, chunk: number, entries: string[]): void {
@@ -213,23 +204,6 @@ function countIncarnations(packed: Buffer | undefined): number {
   return packed === undefined ? 0 : [...packed.toString('latin1').matchAll(/[\xa1-\xaf][a-z]/g)].length;
 }
 
-/** Checks the two generations in use; older ones are being removed. */
-function checkMarks({ state, marks }: Bucket, fault: (message: string) => void): void {
-  const { generation, marks: expected, markChunks, oldestGeneration } = state;
-  const number = [...(marks.get(generation)?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
-  if (number !== expected) fault(`has ${number} marks instead of ${expected}`);
-  const chunksNow = markChunks.get(generation)!;
-  if (!isFair(expected, chunksNow)) fault(`${chunksNow} chunks for ${expected} marks`);
-  for (const [of, found] of marks) {
-    if (of > generation || of < oldestGeneration) fault(`marks of generation ${of}`);
-    if (of < generation - 1) continue;
-    const chunks = markChunks.get(of) ?? 1;
-    for (const [chunk, sessions] of found)
-      for (const session of sessions)
-        if (chunkOf(hashOfKey(session), chunks) !== chunk) fault(`the mark of ${session} stands in chunk ${chunk}`);
-  }
-}
-
 function checkMembers(
   set: string,
   found: ReadonlyMap<number, readonly string[]> = new Map(),
@@ -245,28 +219,6 @@ function checkMembers(
       if (chunkOf(hashOfKey(actor), chunks) !== chunk) fault(`${set}: ${actor} stands in chunk ${chunk} of ${chunks}`);
   }
   if (sum !== members) fault(`${set}: ${sum} members instead of ${members}`);
-}
-
-function isFair(entries: number, chunks: number): boolean {
-  return chunks >= entries / HASH_PACKED && chunks <= 1 + entries / HASH_LEAST;
-}
-
-/** Linear hashing, as in its paper: the chunks before the split pointer are addressed by one bit more. */
-function chunkOf(hash: number, chunks: number): number {
-  const size = 2 ** Math.floor(Math.log2(chunks));
-  const split = chunks - size;
-  return hash % size < split ? hash % (2 * size) : hash % size;
-}
-
-/** Computed with big integers, independently of the store. */
-function hashOfPost(post: string): number {
-  const step = (hash: bigint, more: number): bigint => (hash * 1_664_525n + BigInt(more)) % 2n ** 32n;
-  const hash = Buffer.from(post).reduce(step, 0n);
-  return Number(step(hash, 0) / 4_096n);
-}
-
-function hashOfKey(key: string): number {
-  return Math.floor(((Math.abs(Number(key.slice(-9))) * 1664525) % 4294967296) / 4096);
 }
 
 const CHUNKS = { chunkOf, hashOfToggle: hashOfPost };

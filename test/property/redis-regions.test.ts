@@ -19,7 +19,7 @@ const AHEAD_MS = Date.UTC(2040, 0, 1);
 const REGIONS = ['eu', 'us', 'ap'] as const;
 
 const TWO = Metrics.parse('likes:toggle,views:tally');
-const FIVE = Metrics.parse('likes:toggle,views:tally,shares:tally,saves:toggle,stars:toggle');
+const SIX = Metrics.parse('likes:toggle,views:unique@30m,shares:tally,yes:choice@vote,no:choice@vote,readers:unique');
 const FEW = { buckets: 2, postsABucket: 2, actors: 6, sessions: 5, gateways: 2, large: 100, largeChance: 0.005 };
 const SOME = { buckets: 4, postsABucket: 12, actors: 150, sessions: 80, gateways: 3, large: 500, largeChance: 0.03 };
 const MANY_ACTORS = { ...SOME, buckets: 1, postsABucket: 2, actors: 6_000, large: 2_500, largeChance: 0.05 };
@@ -28,12 +28,9 @@ const kinds: readonly (readonly [string, Kind])[] = [
   ['few things of two regions', { shape: { ...FEW, metrics: TWO }, regions: 2, begins: false, large: false }],
   [
     'few things of three regions whose incarnations end',
-    { shape: { ...FEW, metrics: FIVE }, regions: 3, begins: true, large: false },
+    { shape: { ...FEW, metrics: SIX }, regions: 3, begins: true, large: false },
   ],
-  [
-    'some of everything of three regions',
-    { shape: { ...SOME, metrics: FIVE }, regions: 3, begins: false, large: true },
-  ],
+  ['some of everything of three regions', { shape: { ...SOME, metrics: SIX }, regions: 3, begins: false, large: true }],
   [
     'some of everything of two regions whose incarnations end',
     { shape: { ...SOME, metrics: TWO }, regions: 2, begins: true, large: true },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { Metrics } from '../../src/counters/metrics.js';
+import { RULED_METRICS } from '../contract/operations.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
@@ -21,7 +22,8 @@ const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 const TWO = Metrics.parse('likes:toggle,views:tally');
 const FOUR = Metrics.parse('likes:toggle,views:tally,shares:tally,saves:toggle');
 const SIXTEEN = Metrics.parse(
-  `likes:toggle,views:tally,${Array.from({ length: 14 }, (_, i) => `more${i}:${i % 2 === 0 ? 'toggle' : 'tally'}`).join()}`,
+  'likes:toggle,views:unique@30m,readers:unique,reads:unique@2h,shares:tally,aa:choice@one,bb:choice@one,cc:choice@two,' +
+    'dd:choice@two,ee:choice@two,ff:toggle,gg:tally,hh:unique,ii:unique@1m,jj:toggle,kk:tally',
 );
 
 const FEW = { buckets: 2, postsABucket: 2, actors: 6, sessions: 5, gateways: 3, large: 200, largeChance: 0.002 };
@@ -39,6 +41,7 @@ const shapes: readonly (readonly [string, Shape])[] = [
   ['many posts', { ...MANY_POSTS, metrics: FOUR }],
   ['many actors', { ...MANY_ACTORS, metrics: TWO }],
   ['many sessions', { ...MANY_SESSIONS, metrics: FOUR }],
+  ['many visits', { ...MANY_ACTORS, metrics: RULED_METRICS }],
 ];
 const HISTORIES = SCALE;
 

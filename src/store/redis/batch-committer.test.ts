@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Batch } from '../../counters/batch.js';
-import { view } from '../../../test/contract/operations.js';
+import { METRICS, view } from '../../../test/contract/operations.js';
 import type { CommitReply } from './codec/reply-decoder.js';
 import { BatchCommitter } from './batch-committer.js';
 
@@ -24,7 +24,7 @@ async function commitAll(
   replyTo: (bucket: number) => Buffer = () => DONE,
 ): Promise<{ calls: number[][]; settled: PromiseSettledResult<CommitReply>[] }> {
   const calls: number[][] = [];
-  const commits = new BatchCommitter(together, async (packed) => {
+  const commits = new BatchCommitter(METRICS, together, async (packed) => {
     const buckets = packed.map(({ bucket }) => bucket);
     calls.push(buckets);
     return Promise.resolve(buckets.map(replyTo));
@@ -60,7 +60,7 @@ describe('BatchCommitter', () => {
   });
 
   it('all batches are rejected when their call fails', async () => {
-    const commits = new BatchCommitter(true, () => Promise.reject(new Error('the connection was lost')));
+    const commits = new BatchCommitter(METRICS, true, () => Promise.reject(new Error('the connection was lost')));
     const settled = await Promise.allSettled([0, 1].map((bucket) => commits.commit(batchOf(bucket))));
     expect(settled).toMatchObject(
       Array(2).fill({ status: 'rejected', reason: { message: 'the connection was lost' } }),

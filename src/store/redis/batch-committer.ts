@@ -1,4 +1,5 @@
 import type { Batch } from '../../counters/batch.js';
+import type { Metrics } from '../../counters/metrics.js';
 import { BatchEncoder } from './codec/batch-encoder.js';
 import type { CommitReply } from './codec/reply-decoder.js';
 import { type ScriptCall, CallCoalescer } from './scripts/call-coalescer.js';
@@ -11,11 +12,16 @@ const CALL_OPERATIONS_MAX = 250;
 
 /** Commits the batches of one turn by one call, where one server has all buckets. */
 export class BatchCommitter {
-  readonly #encoder = new BatchEncoder();
+  readonly #encoder: BatchEncoder;
   readonly #calls: CallCoalescer;
 
   /** @param together  whether one call may commit batches of several buckets */
-  constructor(together: boolean, call: (batches: readonly ScriptCall[]) => Promise<readonly Buffer[]>) {
+  constructor(
+    metrics: Metrics,
+    together: boolean,
+    call: (batches: readonly ScriptCall[]) => Promise<readonly Buffer[]>,
+  ) {
+    this.#encoder = new BatchEncoder(metrics);
     this.#calls = new CallCoalescer(together, CALL_OPERATIONS_MAX, call);
   }
 

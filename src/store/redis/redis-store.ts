@@ -62,7 +62,7 @@ export class RedisStore implements StoreBehindLog {
     const { buckets, metrics, region, hasPeers } = options;
     this.#decoder = new ReplyDecoder(metrics, region);
     this.#scripts = new CounterScripts(client, this.#decoder, options);
-    this.#committer = new BatchCommitter(!client.hasSlots, (batches) => this.#scripts.commit(batches));
+    this.#committer = new BatchCommitter(options.metrics, !client.hasSlots, (batches) => this.#scripts.commit(batches));
     this.#reader = new PostReader(this.#scripts, buckets, clock);
     this.#subscriptions = new PostSubscriptions(
       client.pubSub,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { adjust, key, like, unlike, view } from '../../../../test/contract/operations.js';
+import { adjust, key, like, METRICS, RULED_METRICS, unlike, view } from '../../../../test/contract/operations.js';
 import type { Key64 } from '../../../counters/ids.js';
 import type { Operation } from '../../../counters/operation.js';
 import { COUNT_MAX } from '../../../counters/pn-counter.js';
@@ -9,7 +9,8 @@ import { hashKey } from './msgpack-writer.js';
 const AT_MS = Date.UTC(2026, 0, 1);
 const [ANN, BOB] = [key(1), key(2)];
 const SESSION = { hi: 1, lo: 2 };
-const packer = new BatchEncoder();
+const NO_SESSION = { session: null, seq: 0 };
+const packer = new BatchEncoder(METRICS);
 
 /** Decodes msgpack integers and strings. */
 function valuesOf(packed: Buffer): (number | string)[] {
@@ -33,9 +34,9 @@ function valuesOf(packed: Buffer): (number | string)[] {
   return values;
 }
 
-function pack(operations: readonly Operation[]): { posts: string[]; values: (number | string)[] } {
+function pack(operations: readonly Operation[], encoder = packer): { posts: string[]; values: (number | string)[] } {
   const batch = { bucket: 0, producerId: 'life', batchNumber: 300, atMs: AT_MS, operations };
-  const { posts, packed } = packer.encode(batch);
+  const { posts, packed } = encoder.encode(batch);
   const [count, ...values] = valuesOf(packed);
   expect(count).toBe(values.length);
   return { posts, values };
@@ -56,7 +57,7 @@ describe('an encoded batch', () => {
     const { posts, values } = pack(operations);
     expect(posts).toEqual(['a']);
     expect(values).toEqual([
-      ...['life', 300, 0, AT_MS, 1, 1, 1, 1],
+      ...['life', 300, 0, AT_MS, 1, 1, 0, 0, 1, 1],
       ...['a', hashPost('a')],
       ...['4294967298', 306_460],
       ...[1, 0, 1],
@@ -70,7 +71,7 @@ describe('an encoded batch', () => {
 
   it('an encoded batch has the members of one post and metric together', () => {
     const { posts, values } = pack([like('a', ANN), like('b', BOB), like('a', BOB), like('a', ANN)]);
-    const sets = values.slice(8 + 4, 8 + 4 + 6);
+    const sets = values.slice(10 + 4, 10 + 4 + 6);
     const sizes = new Map([
       [sets[0], sets[2]!],
       [sets[3], sets[5]!],
@@ -81,15 +82,35 @@ describe('an encoded batch', () => {
         [posts.indexOf('b') + 1, 1],
       ]),
     );
-    const members = [18, 19, 20].map((at) => values[at]);
-    const operations = [0, 1, 2, 3].map((i) => values[24 + 4 * i + 3] as number);
+    const members = [20, 21, 22].map((at) => values[at]);
+    const operations = [0, 1, 2, 3].map((i) => values[26 + 4 * i + 3] as number);
     expect(operations[0]).toBe(operations[3]);
     expect(operations.slice(0, 3).sort()).toEqual([1, 2, 3]);
     expect(new Set(members).size).toBe(2);
   });
 
+  it('an encoded batch has a key for the visits of an actor to a post, and the options that a choice puts off', () => {
+    const visit = { post: 'a', metric: 1, kind: 'visit', value: 1, actor: ANN, ...NO_SESSION } as const;
+    const [first, second] = [
+      { ...visit, atS: 1_000 },
+      { ...visit, atS: 1_001, session: SESSION, seq: 9 },
+    ];
+    const { values } = pack([first, { ...like('a', ANN), metric: 3 }, second], new BatchEncoder(RULED_METRICS));
+    const ann = String(BigInt.asIntN(64, (BigInt(ANN.hi) << 32n) | 1n));
+    expect(values.slice(4, 10)).toEqual([1, 1, 1, 7_200_000, 3, 3]);
+    expect(values.slice(-41)).toEqual([
+      ...[...[1, 3, 1], ...[1, 4, 1], ...[1, 5, 1]],
+      ...[ann, ann, ann, hashKey(ANN), hashKey(ANN), hashKey(ANN)],
+      ...[3, 1, 1, 1, 1_000, 1_800],
+      ...[1, 1, 3, 1],
+      ...[8, 1, 4, 2],
+      ...[8, 1, 5, 3],
+      ...[7, 1, 1, 1, 1, 9, 1_001, 1_800],
+    ]);
+  });
+
   it('a batch without operations has no names', () => {
-    expect(pack([])).toEqual({ posts: [], values: ['life', 300, 0, AT_MS, 0, 0, 0, 0] });
+    expect(pack([])).toEqual({ posts: [], values: ['life', 300, 0, AT_MS, 0, 0, 0, 0, 0, 0] });
   });
 
   it('the position before a batch of a log is one more than 0', () => {
@@ -101,7 +122,7 @@ describe('an encoded batch', () => {
       atMs: AT_MS,
       operations: [],
     };
-    expect(valuesOf(packer.encode(batch).packed)).toEqual([8, 'log', COUNT_MAX, 301, AT_MS, 0, 0, 0, 0]);
+    expect(valuesOf(packer.encode(batch).packed)).toEqual([10, 'log', COUNT_MAX, 301, AT_MS, 0, 0, 0, 0, 0, 0]);
   });
 
   it('an operation without an actor has index 0', () => {
@@ -114,8 +135,8 @@ describe('an encoded batch', () => {
       { hi: 0, lo: 1_000_000_005 },
     ];
     const { values } = pack([one, other, one, other].map(views));
-    expect(values.slice(10, 14)).toEqual(['5', '1000000005', 2_031, 2_031]);
-    expect([0, 1, 2, 3].map((i) => values[14 + 6 * i + 4])).toEqual([1, 2, 1, 2]);
+    expect(values.slice(12, 16)).toEqual(['5', '1000000005', 2_031, 2_031]);
+    expect([0, 1, 2, 3].map((i) => values[16 + 6 * i + 4])).toEqual([1, 2, 1, 2]);
   });
 
   it.each([
@@ -132,17 +153,17 @@ describe('an encoded batch', () => {
     const { values } = pack([views({ hi, lo })]);
     const digits = Math.abs(Number(decimal.slice(-9)));
     const hash = Math.floor(((digits * 1664525) % 4294967296) / 4096);
-    expect(values.slice(10, 12)).toEqual([decimal, hash]);
+    expect(values.slice(12, 14)).toEqual([decimal, hash]);
   });
 
   it('a batch may have thousands of posts and sessions', () => {
     const operations = Array.from({ length: 5_000 }, (_, i) => view(`post-${i}`, 1, { session: key(i), seq: i + 1 }));
     const { posts, values } = pack(operations);
     expect(posts).toHaveLength(5_000);
-    const first = 8 + 4 * 5_000;
+    const first = 10 + 4 * 5_000;
     const wrong = operations.filter(({ post, session, seq }, i) => {
       const [, postIndex, , , mark, sentSeq] = values.slice(first + 6 * i, first + 6 * i + 6) as number[];
-      const known = values[8 + 2 * 5_000 + mark! - 1];
+      const known = values[10 + 2 * 5_000 + mark! - 1];
       return (
         posts[postIndex! - 1] !== post ||
         sentSeq !== seq ||

@@ -1,16 +1,26 @@
 import type { Batch } from '../../../counters/batch.js';
-import { METRICS_MAX } from '../../../counters/metrics.js';
+import { type Metrics, METRICS_MAX } from '../../../counters/metrics.js';
 import type { Operation } from '../../../counters/operation.js';
+import { toVisitKey } from '../../../counters/visit-key.js';
+import type { Key64 } from '../../../counters/ids.js';
 import { HashSorter, KeySorter, reverseBits } from './hash-sorter.js';
 import { HASH_MULTIPLIER, MsgpackWriter } from './msgpack-writer.js';
 
 /** Kinds of operations in scripts/commit-batches-n.lua; a `set` has its value, 0 or 1. */
-export const OPERATION_COUNT = 2;
-/** Added to the kind of an operation that has a session. */
-export const OPERATION_WITH_SESSION = 4;
+export const OPERATIONS = {
+  COUNT: 2,
+  VISIT: 3,
+  /** Added to the kind of an operation that has a session. */
+  WITH_SESSION: 4,
+  /** Follows a choice that is put on, for each other option. */
+  PUT_OFF: 8,
+} as const;
 /** Values of a batch before the names of its posts. */
-export const BATCH_HEADER_VALUES = 8;
+export const BATCH_HEADER_VALUES = 10;
 const FIRST_OPERATIONS = 512;
+
+/** An operation, or what it does to another option of its group. */
+type BatchEntry = Omit<Operation, 'kind'> & { readonly kind: Operation['kind'] | 'put off' };
 
 /** The actors for which a batch sets a toggle of a post. */
 interface MemberSet {
@@ -31,21 +41,33 @@ export class BatchEncoder {
   readonly #writer = new MsgpackWriter();
   readonly #postOrder = new HashSorter();
   readonly #sessions = new KeySorter();
+  readonly #visits = new KeySorter();
+  readonly #visitKeys: Key64[] = [];
   readonly #actors = new KeySorter();
   readonly #indices = new Map<string, number>();
   readonly #sortedIndices: number[] = [];
-  /** By operation: index of its post, of its session, and of its actor in the member set; and that set. */
+  /** By entry: index of its post, of its session, of its visit's key, and of its actor in the member set; and that set. */
   #posts = new Int32Array(FIRST_OPERATIONS);
   #marks = new Int32Array(FIRST_OPERATIONS);
+  #counted = new Int32Array(FIRST_OPERATIONS);
   #members = new Int32Array(FIRST_OPERATIONS);
   readonly #sets: MemberSet[] = [];
 
+  readonly #hasChoices: boolean;
+
+  constructor(private readonly metrics: Metrics) {
+    this.#hasChoices = metrics.otherOptions.some(({ length }) => length > 0);
+  }
+
   /** @returns the batch's posts, each once, and its bytes. Ids are ASCII. */
-  encode({ producerId, batchNumber, afterInLog, atMs, operations }: Batch): { posts: string[]; packed: Buffer } {
-    this.#gather(operations);
-    const posts = this.#sortPosts(operations.length);
-    const sessions = this.#sortSessions();
-    const sets = this.#sortMembers(operations);
+  encode(batch: Batch): { posts: string[]; packed: Buffer } {
+    const { producerId, batchNumber, afterInLog, atMs } = batch;
+    const entries = this.#addOptions(batch.operations);
+    this.#gather(entries);
+    const posts = this.#sortPosts(entries.length);
+    const sessions = sortMarked(this.#sessions, this.#marks);
+    const visits = sortMarked(this.#visits, this.#counted);
+    const sets = this.#sortMembers(entries);
     const writer = this.#writer;
     writer.writeText(producerId);
     writer.writeInteger(batchNumber);
@@ -53,49 +75,76 @@ export class BatchEncoder {
     writer.writeInteger(atMs);
     writer.writeInteger(posts.length);
     writer.writeInteger(sessions.length);
+    writer.writeInteger(visits.length);
+    writer.writeInteger(this.metrics.longestWindowS * 1_000);
     writer.writeInteger(sets.length);
     writer.writeInteger(sets.reduce((sum, set) => sum + set.operations.length, 0));
     for (const post of posts) writer.writeText(post);
     for (const post of posts) writer.writeInteger(hashPost(post));
-    for (const i of sessions) writer.writeKey(operations[i]!.session!);
+    for (const i of sessions) writer.writeKey(entries[i]!.session!);
     for (const i of sessions) writer.writeInteger(this.#sessions.hashAt(i));
+    for (const i of visits) writer.writeKey(this.#visitKeys[i]!);
+    for (const i of visits) writer.writeInteger(this.#visits.hashAt(i));
     for (const { post, metric, operations: own } of sets) {
       writer.writeInteger(post);
       writer.writeInteger(metric);
       writer.writeInteger(own.length);
     }
-    for (const set of sets) for (const i of set.operations) writer.writeKey(operations[i]!.actor!);
+    for (const set of sets) for (const i of set.operations) writer.writeKey(entries[i]!.actor!);
     for (const set of sets) for (const i of set.operations) writer.writeInteger(this.#actors.hashAt(i));
-    for (let i = 0; i < operations.length; i++) this.#write(i, operations[i]!);
+    for (let i = 0; i < entries.length; i++) this.#write(i, entries[i]!);
     return { posts, packed: writer.take() };
   }
 
-  #write(i: number, { metric, kind, value, actor, session, seq }: Operation): void {
+  #write(i: number, { metric, kind, value, actor, session, seq, atS }: BatchEntry): void {
     const writer = this.#writer;
-    writer.writeInteger((kind === 'set' ? value : OPERATION_COUNT) + (session === null ? 0 : OPERATION_WITH_SESSION));
+    writer.writeInteger(kindOf(kind, value) + (session === null ? 0 : OPERATIONS.WITH_SESSION));
     writer.writeInteger(this.#posts[i]!);
     writer.writeInteger(metric);
-    if (kind !== 'set') writer.writeInteger(value);
+    if (kind === 'visit') writer.writeInteger(this.#counted[i]!);
+    else if (kind === 'add' || kind === 'adjust') writer.writeInteger(value);
     else writer.writeInteger(actor === null ? 0 : this.#sets[i]!.first + this.#members[i]!);
-    if (session === null) return;
-    writer.writeInteger(this.#marks[i]!);
-    writer.writeInteger(seq);
+    if (session !== null) {
+      writer.writeInteger(this.#marks[i]!);
+      writer.writeInteger(seq);
+    }
+    if (kind !== 'visit') return;
+    writer.writeInteger(atS ?? 0);
+    writer.writeInteger(this.metrics.list[metric]!.kind.windowS);
+  }
+
+  /** @returns the operations, each choice that is put on with what it does to the other options of its group */
+  #addOptions(operations: readonly Operation[]): readonly BatchEntry[] {
+    const { otherOptions } = this.metrics;
+    const choosesOn = ({ kind, metric, value, actor }: Operation): boolean =>
+      kind === 'set' && value === 1 && actor !== null && otherOptions[metric]!.length > 0;
+    if (!this.#hasChoices || !operations.some(choosesOn)) return operations;
+    return operations.flatMap((operation): BatchEntry[] => {
+      if (!choosesOn(operation)) return [operation];
+      const others = otherOptions[operation.metric]!;
+      return [
+        operation,
+        ...others.map((metric) => ({ ...operation, metric, kind: 'put off' as const, session: null, seq: 0 })),
+      ];
+    });
   }
 
   /** Collects the names in the operations. Posts have indices in order of appearance until they are sorted. */
-  #gather(operations: readonly Operation[]): void {
-    const { length } = operations;
+  #gather(entries: readonly BatchEntry[]): void {
+    const { length } = entries;
     if (length > this.#posts.length) {
       this.#posts = new Int32Array(2 * length);
       this.#marks = new Int32Array(2 * length);
+      this.#counted = new Int32Array(2 * length);
       this.#members = new Int32Array(2 * length);
     }
     this.#indices.clear();
     this.#postOrder.clear();
     this.#sessions.sorter.clear();
+    this.#visits.sorter.clear();
     this.#actors.sorter.clear();
     for (let i = 0; i < length; i++) {
-      const { post, kind, actor, session } = operations[i]!;
+      const { post, metric, kind, actor, session } = entries[i]!;
       let index = this.#indices.get(post);
       if (index === undefined) {
         index = this.#indices.size;
@@ -104,7 +153,9 @@ export class BatchEncoder {
       }
       this.#posts[i] = index;
       if (session !== null) this.#sessions.add(i, session);
-      if (kind === 'set' && actor !== null) this.#actors.add(i, actor);
+      if (actor === null) continue;
+      if (kind === 'set' || kind === 'put off') this.#actors.add(i, actor);
+      else if (kind === 'visit') this.#visits.add(i, (this.#visitKeys[i] = toVisitKey(post, metric, actor)));
     }
   }
 
@@ -120,25 +171,13 @@ export class BatchEncoder {
     return posts;
   }
 
-  /** @returns one operation for each session */
-  #sortSessions(): number[] {
-    const { sorter } = this.#sessions;
-    const found: number[] = [];
-    sorter.sort();
-    for (let position = 0; position < sorter.count; position++) {
-      const i = sorter.indexAt(position);
-      this.#marks[i] = this.#sessions.findOrAdd(found, i);
-    }
-    return found;
-  }
-
-  #sortMembers(operations: readonly Operation[]): MemberSet[] {
+  #sortMembers(entries: readonly BatchEntry[]): MemberSet[] {
     const { sorter } = this.#actors;
     const sets = new Map<number, MemberSet>();
     sorter.sort();
     for (let position = 0; position < sorter.count; position++) {
       const i = sorter.indexAt(position);
-      const { metric } = operations[i]!;
+      const { metric } = entries[i]!;
       const post = this.#posts[i]!;
       const id = post * METRICS_MAX + metric;
       let set = sets.get(id);
@@ -153,6 +192,27 @@ export class BatchEncoder {
     }
     return [...sets.values()];
   }
+}
+
+function kindOf(kind: BatchEntry['kind'], value: number): number {
+  if (kind === 'set') return value;
+  if (kind === 'visit') return OPERATIONS.VISIT;
+  return kind === 'put off' ? OPERATIONS.PUT_OFF : OPERATIONS.COUNT;
+}
+
+/**
+ * @param keys of entries; @param positions gets, by entry, the position of its key, from 1
+ * @returns one entry for each key
+ */
+function sortMarked(keys: KeySorter, positions: Int32Array): number[] {
+  const { sorter } = keys;
+  const found: number[] = [];
+  sorter.sort();
+  for (let position = 0; position < sorter.count; position++) {
+    const i = sorter.indexAt(position);
+    positions[i] = keys.findOrAdd(found, i);
+  }
+  return found;
 }
 
 /** A post's chunk is found by this hash of 20 bits. Equals `hash_post` in scripts/lib/chunks.lua. */

@@ -20,6 +20,8 @@ export const BUCKET_KEYS = {
   POSTS: ':posts:',
   /** Followed by `generation:chunk`. */
   MARKS: ':marks:',
+  /** Followed by `generation:chunk`. */
+  VISIT_MARKS: ':visit_marks:',
   /** Followed by `metric:post:chunk`. */
   MEMBERS: ':members:',
   CHANGED_POSTS: ':changed_posts',
@@ -41,6 +43,10 @@ export const BUCKET_FIELDS = {
   /** Followed by the number of a generation. */
   OLD_MARKS: 'old_marks:',
   OLDEST_MARKS: 'oldest_marks',
+  VISIT_MARKS: 'visit_marks',
+  /** Followed by the number of a generation. */
+  OLD_VISIT_MARKS: 'old_visit_marks:',
+  OLDEST_VISIT_MARKS: 'oldest_visit_marks',
   CHANGED_POSTS: 'changed_posts',
   CHANGED_POSTS_HISTORY: 'changed_posts_history',
   CLOCK: 'clock',

@@ -14,27 +14,32 @@
 --            producer id, or name of a log; batch number, or position in the log after the batch
 --            0, or 1 + position in the log before the batch
 --            time of the batch (ms since 1970)
---            numbers of posts, sessions, sets and members
+--            numbers of posts, sessions and keys of visits; the longest window (ms); numbers of sets and members
 --            names of the posts
 --            their hashes
 --            keys of the sessions, in decimal
 --            their hashes
+--            keys of the visits, in decimal
+--            their hashes
 --            for each set: index of its post, metric, number of members
 --            for each set: keys of its members, in decimal
 --            their hashes
---            for each operation: kind (0: off, 1: on, 2: count; 4 more with a session), index of the post, metric,
---              index of the member (0: nobody) or the value to count, with a session also its index and the seq
---          Indices begin at 1. Posts, sessions, and members of a set are in the order that each_chunk needs
+--            for each operation: kind (0: off, 1: on, 2: count, 3: visit; 4 more with a session), index of the post, metric,
+--              index of the member (0: nobody), the value to count, or index of the visit's key; with a session also its index and the seq;
+--              of a visit also its time and its window (s)
+--            after one that puts an option of a choice on, for each other option: 8, index of the post, metric, index of the member
+--          Indices begin at 1. Posts, sessions, visits, and members of a set are in the order that each_chunk needs
 -- Returns  for each batch a string: "-" and an error; or msgpack values, one of
 --            1 (gap), number of the producer's last batch, or position in the log
 --            2 (stale), the same
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
 -- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth current-batch posts publish
--- @include session-seqs members record-changes changed-posts apply-operations error-reply
+-- @include marks members record-changes changed-posts apply-operations error-reply
 -- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE
--- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_NONCE FIELD_RUN_ID FIELD_SIZES
--- @constants KEY_LOG_POSITIONS KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
+-- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_NONCE FIELD_OLD_MARKS FIELD_OLD_VISIT_MARKS FIELD_RUN_ID FIELD_SIZES
+-- @constants KEY_LOG_POSITIONS KEY_MARKS KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS KEY_VISIT_MARKS
+-- @constants MARK_GENERATION_MAX MARK_GENERATION_MS VISIT_MARKS_MAX
 local call, pack, unpack_values, pcall, format = redis.call, cmsgpack.pack, cmsgpack.unpack, pcall, string.format
 local UPDATED_AT, VERSION, compute_total = post_record.UPDATED_AT, post_record.VERSION, post_record.compute_total
 local assert_slot_local, next_due_ms, concat_packed = keys.assert_slot_local, publish.next_due_ms, msgpack.concat_packed
@@ -44,6 +49,7 @@ local PRODUCERS_MS, PRODUCERS_MAX = 86400000, 4096
 local metrics, slots_may_move, own_region = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local is_replicated = own_region >= 0
 bucket.own_region = own_region
+local sessions, visits = marks.open(bucket.session_marks, KEY_MARKS), nil
 publish.configure(tonumber(ARGV[3]), metrics)
 
 local function build_reply(outcomes, due_ms)
@@ -90,18 +96,32 @@ local function read_number(producers, previous_producers)
   return state and unpack_values(state) or 0, state
 end
 
+-- Functions are created by each call, and most calls have no visits.
+-- @return whether a generation begins; the number of an old one and of its chunks, if there are any
+local function read_visits(at_ms)
+  visits = visits or marks.open(bucket.visit_marks, KEY_VISIT_MARKS)
+  bucket.read_visit_marks()
+  local begins, old, old_chunks = visits.begin_generation(at_ms, current_batch.longest_window_ms, VISIT_MARKS_MAX)
+  visits.read(current_batch.visits_at, current_batch.visits_count)
+  return begins, old, old_chunks
+end
+
 -- @return the outcomes, and ms until a post is due
 local function apply(producers, previous_producers, publish_after, publish_due, is_new_producer)
   local at_ms, has_sessions, has_sets = current_batch.at_ms, current_batch.sessions_count > 0, current_batch.sets_count > 0
-  local begins, old_field, old_chunks = session_seqs.begin_generation(at_ms)
-  if has_sessions then session_seqs.read() end
+  local begins, old, old_chunks = sessions.begin_generation(at_ms, MARK_GENERATION_MS, MARK_GENERATION_MAX)
+  if has_sessions then sessions.read(current_batch.sessions_at, current_batch.sessions_count) end
+  local has_visits, begins_visits, old_visits, old_visits_chunks = current_batch.visits_count > 0, false, nil, nil
+  if has_visits then begins_visits, old_visits, old_visits_chunks = read_visits(at_ms) end
   if has_sets then members.read() end
   if is_replicated then record_changes.clear() end
   local outcomes = apply_operations.apply()
   local changed_count, new_posts = posts.count_changed(at_ms)
-  local new_marks = has_sessions and session_seqs.count_new() or 0
+  local new_sessions = has_sessions and sessions.count_new() or 0
   if new_posts > 0 then posts.grow(new_posts) end
-  if new_marks > 0 then session_seqs.grow(new_marks) end
+  if new_sessions > 0 then sessions.grow(new_sessions) end
+  local new_visits = has_visits and visits.count_new() or 0
+  if new_visits > 0 then visits.grow(new_visits) end
   if has_sets then members.grow() end
   if is_replicated then record_changes.prepare() end
   local watched_count = publish.filter_watched(changed_count, publish_after)
@@ -113,12 +133,15 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
-  if has_sessions then session_seqs.write() end
+  if has_sessions then sessions.write() end
+  if has_visits then visits.write() end
   if has_sets then members.write() end
   if is_replicated then record_changes.write(hybrid_clock.now(at_ms)) end
   local begins_day = write_number(producers, previous_producers, outcomes, is_new_producer)
-  if begins or begins_day or new_posts > 0 or new_marks > 0 then bucket.write_sizes() end
-  if old_field then call('HSET', bucket.key, old_field, old_chunks) end
+  if begins or begins_day or new_posts > 0 or new_sessions > 0 then bucket.write_sizes() end
+  if begins_visits or new_visits > 0 then bucket.write_visit_marks() end
+  if old then call('HSET', bucket.key, FIELD_OLD_MARKS .. old, old_chunks) end
+  if old_visits then call('HSET', bucket.key, FIELD_OLD_VISIT_MARKS .. old_visits, old_visits_chunks) end
   incarnation.write()
   if is_replicated then replication_state.write() end
   if watched_count > 0 then

@@ -1,4 +1,9 @@
-import { MARK_GENERATION_MAX, MARK_GENERATION_MS, TIME_AHEAD_MAX_MS } from '../../../counters/bucket.js';
+import {
+  MARK_GENERATION_MAX,
+  MARK_GENERATION_MS,
+  TIME_AHEAD_MAX_MS,
+  VISIT_MARKS_MAX,
+} from '../../../counters/bucket.js';
 import {
   ENTRIES_PER_SEQ,
   FEED_WITH_MEMBERS_MAX,
@@ -6,13 +11,13 @@ import {
   STARTS_MAX,
   SUM_MODULUS,
 } from '../../../counters/changed-posts.js';
-import { APPLIED, DUPLICATE, ON } from '../../../counters/operation.js';
+import { APPLIED, DUPLICATE, ON, SWITCHED, SWITCHED_FROM_BIT } from '../../../counters/operation.js';
 import { COUNT_MAX, INCARNATIONS_MAX, REGIONS_MAX } from '../../../counters/pn-counter.js';
 import { TOGGLES_PER_STAMP } from '../../../counters/replication/build-delta.js';
 import { FEED_MAX } from '../../../counters/change-feed.js';
 import { REGION_NUMBERS, SINCE_MS, STEPS_PER_MS } from '../../../counters/replication/hybrid-clock.js';
 import { PREDECESSORS_MAX } from '../../../counters/replication/replication-state.js';
-import { BATCH_HEADER_VALUES, OPERATION_COUNT, OPERATION_WITH_SESSION } from '../codec/batch-encoder.js';
+import { BATCH_HEADER_VALUES, OPERATIONS } from '../codec/batch-encoder.js';
 import { CHANGES_REPLIES } from '../codec/delta-decoder.js';
 import { FRAGMENT_HEADER_VALUES, TOGGLE_BASES } from '../codec/delta-encoder.js';
 import { HASH_MULTIPLIER } from '../codec/msgpack-writer.js';
@@ -36,6 +41,7 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   TIME_AHEAD_MAX_MS,
   MARK_GENERATION_MS,
   MARK_GENERATION_MAX,
+  VISIT_MARKS_MAX,
   INCARNATIONS_MAX,
   REGIONS_MAX,
   FEED_MAX,
@@ -57,9 +63,9 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   ...withPrefix('TAG', RECORD_TAGS),
   ...withPrefix('KEY', BUCKET_KEYS),
   ...withPrefix('FIELD', BUCKET_FIELDS),
-  OPERATION_COUNT,
-  OPERATION_WITH_SESSION,
-  ...withPrefix('OUTCOME', { APPLIED, DUPLICATE, ON }),
+  ...withPrefix('OPERATION', OPERATIONS),
+  ...withPrefix('OUTCOME', { APPLIED, DUPLICATE, ON, SWITCHED }),
+  SWITCHED_FROM: 1 << SWITCHED_FROM_BIT,
   ...withPrefix('COMMIT', COMMIT_REPLIES),
   ...withPrefix('CHANGES', CHANGES_REPLIES),
   FROM_MEMBERS: TOGGLE_BASES.indexOf('members'),

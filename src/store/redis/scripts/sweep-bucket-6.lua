@@ -15,7 +15,8 @@
 -- ARGV[5]  ms of a lease
 -- Returns  {ms until a post is due (-1: none is), number of posts of which the gateway has viewers}
 -- @include bucket keys server-time posts publish
--- @constants FIELD_EPOCH FIELD_NONCE FIELD_SIZES FIELD_OLDEST_MARKS FIELD_OLD_MARKS KEY_GATEWAY_VIEWERS
+-- @constants FIELD_EPOCH FIELD_NONCE FIELD_SIZES FIELD_OLDEST_MARKS FIELD_OLD_MARKS FIELD_OLDEST_VISIT_MARKS FIELD_OLD_VISIT_MARKS
+-- @constants KEY_GATEWAY_VIEWERS KEY_MARKS KEY_VISIT_MARKS
 local call = redis.call
 -- Bounds of one sweep.
 local POSTS_MAX, MARK_CHUNKS_MAX = 300, 100
@@ -56,14 +57,17 @@ local function publish_due_posts(now)
 end
 
 -- Removes marks of a generation before the previous one.
-local function remove_old_marks()
-  local oldest = tonumber(call('HGET', bucket.key, FIELD_OLDEST_MARKS)) or 1
-  if oldest >= bucket.mark_generation - 1 then return end
-  local field = FIELD_OLD_MARKS .. oldest
+-- @param generation    the number of the current one
+-- @param oldest_field  has the number of the oldest one whose marks are not all removed
+-- @param old_field     followed by a generation, has the number of its chunks
+local function remove_old_marks(generation, key_name, oldest_field, old_field)
+  local oldest = tonumber(call('HGET', bucket.key, oldest_field)) or 1
+  if oldest >= generation - 1 then return end
+  local field = old_field .. oldest
   local left = tonumber(call('HGET', bucket.key, field)) or 0
   local old_keys = {}
   for chunk = math.max(0, left - MARK_CHUNKS_MAX), left - 1 do
-    old_keys[#old_keys + 1] = keys.track_key(keys.marks_prefix(oldest) .. chunk)
+    old_keys[#old_keys + 1] = keys.track_key(bucket.key .. key_name .. oldest .. ':' .. chunk)
   end
   keys.assert_slot_local()
   if #old_keys > 0 then call('UNLINK', unpack(old_keys)) end
@@ -71,7 +75,7 @@ local function remove_old_marks()
     call('HSET', bucket.key, field, left - MARK_CHUNKS_MAX)
   else
     call('HDEL', bucket.key, field)
-    call('HSET', bucket.key, FIELD_OLDEST_MARKS, oldest + 1)
+    call('HSET', bucket.key, oldest_field, oldest + 1)
   end
 end
 
@@ -88,5 +92,7 @@ if ended then remove_viewers(ended, now) end
 bucket.set_sizes(call('HGET', bucket.key, FIELD_SIZES))
 publish_due_posts(now)
 call('ZREMRANGEBYSCORE', publish_after, '-inf', now)
-remove_old_marks()
+remove_old_marks(bucket.session_marks.number, KEY_MARKS, FIELD_OLDEST_MARKS, FIELD_OLD_MARKS)
+bucket.read_visit_marks()
+remove_old_marks(bucket.visit_marks.number, KEY_VISIT_MARKS, FIELD_OLDEST_VISIT_MARKS, FIELD_OLD_VISIT_MARKS)
 return { publish.next_due_ms(publish_due), call('HLEN', gateway_viewers) }

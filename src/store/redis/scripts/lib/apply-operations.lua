@@ -2,7 +2,8 @@
 -- posts, marks and members that were read, and writes nothing.
 -- @needs bucket msgpack post-record posts current-batch record-changes changed-posts
 -- @constants COUNT_MAX TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
--- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OPERATION_COUNT OPERATION_WITH_SESSION
+-- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OUTCOME_SWITCHED SWITCHED_FROM
+-- @constants OPERATION_COUNT OPERATION_VISIT OPERATION_WITH_SESSION OPERATION_PUT_OFF
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
 local record_count, record_toggle = record_changes.record_count, record_changes.record_toggle
 local records, is_changed = posts.records, posts.is_changed
@@ -51,29 +52,56 @@ local function apply_one(kind, index, metric, value, on)
   return OUTCOME_APPLIED + OUTCOME_ON * kind
 end
 
+-- @param mark      of the actor's visits to the post
+-- @param second    in which this one was accepted
+local function visit(index, metric, mark, second, window)
+  if second < values[mark] + window then return 0 end
+  local outcome = add(index, metric, 1)
+  if outcome > 0 then values[mark] = second end
+  return outcome
+end
+
+-- Puts another option of a choice off, after the operation that has put one on: see buildSwitched in operation.ts.
+-- @param outcome  of that operation
+-- @param chosen   the metric that it has put on
+-- @return its outcome now
+local function put_off(outcome, chosen, index, metric, member)
+  if apply_one(0, index, metric, member, values[states_at + member]) == 0 then return outcome end
+  if outcome % (2 * OUTCOME_SWITCHED) >= OUTCOME_SWITCHED then return outcome % SWITCHED_FROM + SWITCHED_FROM * chosen end
+  if outcome % (2 * OUTCOME_APPLIED) < OUTCOME_APPLIED then outcome = outcome + OUTCOME_APPLIED end
+  return outcome + OUTCOME_SWITCHED + SWITCHED_FROM * metric
+end
+
 -- @return the outcomes, a byte each
 local function apply()
   values, members_at, states_at = current_batch.values, current_batch.members_at, current_batch.states_at
   is_replicated, is_recording, records_members = bucket.own_region >= 0, bucket.is_recording, bucket.records_members
-  local marks_at, number, i, last = current_batch.marks_at, 0, current_batch.operations_at + 1, #values
+  local seqs_at, counted_at, number, i, last = current_batch.seqs_at, current_batch.counted_at, 0, current_batch.operations_at + 1, #values
+  local is_duplicate, chosen = false, 0
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
-    local is_duplicate, on = false, nil
-    if kind >= OPERATION_WITH_SESSION then
-      kind = kind - OPERATION_WITH_SESSION
-      local mark, seq = marks_at + values[i + 4], values[i + 5]
-      is_duplicate = seq <= values[mark]
-      if not is_duplicate then values[mark] = seq end
-      i = i + 6
+    i = i + 4
+    if kind == OPERATION_PUT_OFF then
+      if not is_duplicate then outcomes[number] = put_off(outcomes[number], chosen, index, metric, value) end
     else
-      i = i + 4
-    end
-    if kind ~= OPERATION_COUNT and value > 0 then on = values[states_at + value] end
-    number = number + 1
-    if is_duplicate then
-      outcomes[number] = on == 1 and OUTCOME_DUPLICATE + OUTCOME_ON or OUTCOME_DUPLICATE
-    else
-      outcomes[number] = apply_one(kind, index, metric, value, on)
+      local on
+      is_duplicate, chosen, number = false, metric, number + 1
+      if kind >= OPERATION_WITH_SESSION then
+        kind = kind - OPERATION_WITH_SESSION
+        local mark, seq = seqs_at + values[i], values[i + 1]
+        is_duplicate = seq <= values[mark]
+        if not is_duplicate then values[mark] = seq end
+        i = i + 2
+      end
+      if kind < OPERATION_COUNT and value > 0 then on = values[states_at + value] end
+      if kind == OPERATION_VISIT then i = i + 2 end
+      if is_duplicate then
+        outcomes[number] = on == 1 and OUTCOME_DUPLICATE + OUTCOME_ON or OUTCOME_DUPLICATE
+      elseif kind == OPERATION_VISIT then
+        outcomes[number] = visit(index, metric, counted_at + value, values[i - 2], values[i - 1])
+      else
+        outcomes[number] = apply_one(kind, index, metric, value, on)
+      end
     end
   end
   return msgpack.concat_packed(string.char, outcomes, number)

@@ -1,5 +1,5 @@
 -- scripts/lib/bucket.lua: the bucket that is being processed, in one table. A call about several buckets resets it for each key.
--- @constants FIELD_SIZES
+-- @constants FIELD_SIZES FIELD_VISIT_MARKS
 local call, pack = redis.call, cmsgpack.pack
 
 local bucket = {
@@ -17,8 +17,10 @@ local bucket = {
 
   -- The field `sizes`. Times are in ms; `producers_since_ms` is 0 before the first producer.
   post_count = 0, post_chunks = 1,
-  mark_generation = 1, generation_started_ms = 0, mark_count = 0, mark_chunks = 1, previous_mark_chunks = 0,
   producers_since_ms = 0,
+  -- Generations of marks: see lib/marks.lua. That of visits is set by those that need it.
+  session_marks = { number = 1, started_ms = 0, count = 0, chunks = 1, previous_chunks = 0 },
+  visit_marks = { number = 1, started_ms = 0, count = 0, chunks = 1, previous_chunks = 0 },
 
   -- Set by lib/changed-posts.lua: whether it records for copies in other systems which posts change, and which members.
   is_recording = false, records_members = false,
@@ -37,20 +39,39 @@ function bucket.reset(key)
   bucket.key, bucket.tracked = key, bucket.slots_may_move and {}
 end
 
+local session_marks, visit_marks = bucket.session_marks, bucket.visit_marks
+
 -- @param packed  the field `sizes`, false if there is none
 function bucket.set_sizes(packed)
+  local generation = session_marks
   if packed then
-    bucket.post_count, bucket.post_chunks, bucket.mark_generation, bucket.generation_started_ms, bucket.mark_count,
-      bucket.mark_chunks, bucket.previous_mark_chunks, bucket.producers_since_ms = cmsgpack.unpack(packed)
+    bucket.post_count, bucket.post_chunks, generation.number, generation.started_ms, generation.count, generation.chunks, generation.previous_chunks,
+      bucket.producers_since_ms = cmsgpack.unpack(packed)
   else
-    bucket.post_count, bucket.post_chunks, bucket.mark_generation, bucket.generation_started_ms, bucket.mark_count,
-      bucket.mark_chunks, bucket.previous_mark_chunks, bucket.producers_since_ms = 0, 1, 1, 0, 0, 1, 0, 0
+    bucket.post_count, bucket.post_chunks, generation.number, generation.started_ms, generation.count, generation.chunks, generation.previous_chunks,
+      bucket.producers_since_ms = 0, 1, 1, 0, 0, 1, 0, 0
   end
 end
 
 function bucket.write_sizes()
-  call('HSET', bucket.key, FIELD_SIZES, pack(bucket.post_count, bucket.post_chunks, bucket.mark_generation,
-    bucket.generation_started_ms, bucket.mark_count, bucket.mark_chunks, bucket.previous_mark_chunks, bucket.producers_since_ms))
+  local generation = session_marks
+  call('HSET', bucket.key, FIELD_SIZES, pack(bucket.post_count, bucket.post_chunks, generation.number, generation.started_ms, generation.count,
+    generation.chunks, generation.previous_chunks, bucket.producers_since_ms))
+end
+
+-- Reads the generation of marks of visits.
+function bucket.read_visit_marks()
+  local packed, generation = call('HGET', bucket.key, FIELD_VISIT_MARKS), visit_marks
+  if packed then
+    generation.number, generation.started_ms, generation.count, generation.chunks, generation.previous_chunks = cmsgpack.unpack(packed)
+  else
+    generation.number, generation.started_ms, generation.count, generation.chunks, generation.previous_chunks = 1, 0, 0, 1, 0
+  end
+end
+
+function bucket.write_visit_marks()
+  local generation = visit_marks
+  call('HSET', bucket.key, FIELD_VISIT_MARKS, pack(generation.number, generation.started_ms, generation.count, generation.chunks, generation.previous_chunks))
 end
 
 return bucket

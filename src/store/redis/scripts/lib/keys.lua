@@ -1,14 +1,10 @@
 -- scripts/lib/keys.lua: names of a bucket's keys that have a number in them, as codec/redis-keys.ts explains them, and the check that
 -- none of a bucket's keys is on another server.
 -- @needs bucket
--- @constants VALUES_AT_ONCE KEY_MARKS KEY_MEMBERS KEY_REGISTERS
+-- @constants VALUES_AT_ONCE KEY_MEMBERS KEY_REGISTERS
 local call, unpack, min = redis.call, unpack, math.min
 
 -- A chunk's key is one of these prefixes and the chunk's number.
-local function marks_prefix(generation)
-  return bucket.key .. KEY_MARKS .. generation .. ':'
-end
-
 local function members_prefix(metric, post)
   return bucket.key .. KEY_MEMBERS .. metric .. ':' .. post .. ':'
 end
@@ -36,6 +32,6 @@ local function assert_slot_local()
 end
 
 return {
-  marks_prefix = marks_prefix, members_prefix = members_prefix,
+  members_prefix = members_prefix,
   registers_prefix = registers_prefix, track_key = track_key, assert_slot_local = assert_slot_local,
 }
