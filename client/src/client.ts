@@ -12,6 +12,8 @@ import type { TransportConnection, Credentials, Transport } from './transport.js
 const POST_ID = /^(?!\.\.?$)[A-Za-z0-9_.:-]{1,64}$/;
 /** Longer than the longest tick, 2 s: by then a stream has delivered counts with the operation acknowledged over HTTP. */
 const FRAMES_ARRIVED_MS = 3_000;
+/** For the author of a page whose tests drive a browser. */
+const AUTOMATED_NOTICE = 'tallycast: a program drives this browser, so its views count only with COUNT_BOTS=true';
 
 export interface Options {
   /** The acting user, 1 to 128 characters. Without it and without a token: a random one, kept in localStorage if possible. */
@@ -92,6 +94,7 @@ export class Client implements LiveCounts {
   ) {
     const environment = { ...systemEnvironment(), ...options.environment };
     this.#environment = environment;
+    if (environment.isAutomated) console.info(AUTOMATED_NOTICE);
     const origin = parseOrigin(url);
     const offered = transports(origin, environment);
     // HTTP comes last, because it always gets through.
@@ -220,7 +223,8 @@ export class Client implements LiveCounts {
     // The last actor is used again: it stays the same at every connection even if nothing can be stored.
     const made = (): string => this.#credentials?.actor ?? storedActor(this.#environment.storage);
     const acting = actor ?? (given === undefined ? made() : undefined);
-    this.#credentials = { token: given, actor: acting, session: this.#sessionId };
+    const automated = this.#environment.isAutomated || undefined;
+    this.#credentials = { token: given, actor: acting, session: this.#sessionId, automated };
     return this.#credentials;
   }
 

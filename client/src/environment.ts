@@ -37,6 +37,8 @@ export interface Environment {
   readonly sendBeacon: ((url: string, body: string) => boolean) | undefined;
   /** Without a WebSocket (Node.js before 22 has none) the client uses Server-Sent Events and HTTP. */
   readonly WebSocket: typeof WebSocket | undefined;
+  /** Whether a program drives the browser: gateways do not count its views. https://www.w3.org/TR/webdriver2/#interface */
+  readonly isAutomated: boolean;
 }
 
 /** One animation frame at 60 Hz. */
@@ -68,6 +70,7 @@ export function systemEnvironment(): Environment {
         ? undefined
         : (url, body) => navigator.sendBeacon(url, body),
     WebSocket: typeof WebSocket === 'undefined' ? undefined : WebSocket,
+    isAutomated: typeof navigator !== 'undefined' && navigator.webdriver,
   };
 }
 

@@ -43,7 +43,8 @@ export class EventsTransport implements Transport {
     isWanted = () => true,
   ): Promise<Acknowledgement | Failure> {
     const path = `/v1/${post}/${metric}`;
-    const body = JSON.stringify({ action: value === false ? 'decrement' : 'increment' });
+    const action = value === false ? 'decrement' : 'increment';
+    const body = JSON.stringify({ action, automated: credentials.automated });
     const times = typeof value === 'number' ? value : 1;
     // HTTP adds one at a time. When the operation is retried, the keys of those that were counted are recognised.
     for (let n = 1; n <= times; n++) {

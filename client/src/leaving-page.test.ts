@@ -35,7 +35,7 @@ function openPage(session: string, credentials: Partial<Credentials> = { actor: 
   const page = { hidden: false, onChange: () => () => undefined };
   const listener = { sent: () => undefined, acknowledged: () => undefined, refused: () => undefined };
   const operations = new Session(clock, listener, () => new Promise(() => undefined));
-  const all: Credentials = { token: undefined, actor: undefined, session, ...credentials };
+  const all: Credentials = { token: undefined, actor: undefined, session, automated: undefined, ...credentials };
   const leaving = new LeavingPage(
     URL,
     { ...systemEnvironment(), clock, fetch, page, storage, ...environment },

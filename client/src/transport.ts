@@ -6,6 +6,8 @@ export interface Credentials {
   readonly token: string | undefined;
   readonly actor: string | undefined;
   readonly session: string;
+  /** Left out unless a program drives the browser. */
+  readonly automated: true | undefined;
 }
 
 export interface ClientOperation {

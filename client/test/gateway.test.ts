@@ -1,10 +1,11 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { WebSocket } from 'ws';
 import type { ByeEvent } from '../../src/protocol/messages.js';
 import { freePort } from '../../test/support/free-port.js';
 import { type GatewayProcess, startGateway, stopAll } from '../../test/support/gateway-process.js';
 import { startProxy, type TcpProxy } from '../../test/support/tcp-proxy.js';
 import { type Clock, systemEnvironment } from '../src/environment.js';
+import { createLiveCounts } from '../src/live-counts-http.js';
 import { closeClients, connect, reached, PostWatcher } from './clients.js';
 
 let gateway: GatewayProcess;
@@ -82,6 +83,20 @@ describe('clients of a gateway', () => {
     await expect(wrong).rejects.toMatchObject({ code: 'BAD_REQUEST' });
     await right;
     expect(seen.last!.counts).toMatchObject({ likes: 0, views: 1 });
+  });
+
+  test('views of a browser that a program drives are acknowledged and not counted, over sockets and HTTP', async () => {
+    const notice = jest.spyOn(console, 'info').mockImplementation(() => undefined);
+    const environment = { isAutomated: true };
+    const [live, http] = [connect(gateway.url, { environment }), createLiveCounts(gateway.url, { environment })];
+    for (const one of [live, http]) {
+      await one.post('driven').view();
+      await one.post('driven').like();
+    }
+    http.close();
+    expect(notice).toHaveBeenCalledWith(expect.stringContaining('COUNT_BOTS=true'));
+    notice.mockRestore();
+    expect(await readCounts('driven')).toMatchObject({ likes: 2, views: 0 });
   });
 
   test('a post over the limit is rejected, and the others are watched', async () => {

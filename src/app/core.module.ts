@@ -11,6 +11,7 @@ import {
 import { EMPTY, merge } from 'rxjs';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
+import { BotFilter } from '../access/bot-filter.js';
 import { type CreationLimits, CreationLimiter } from '../access/creation-limiter.js';
 import { KeySet } from '../access/key-set.js';
 import { OriginPolicy } from '../access/origin-policy.js';
@@ -114,6 +115,10 @@ function provideAccess(settings: Settings): Provider[] {
     {
       provide: OriginPolicy,
       useValue: new OriginPolicy({ allowed: allowedOrigins, own: publicUrl, warn: warnAboutOrigins }),
+    },
+    {
+      provide: BotFilter,
+      useValue: new BotFilter(settings.countBots, (message) => new Logger('bots').log(message)),
     },
     { provide: AddressLimiter, useFactory: (clock: Clock) => new AddressLimiter(limits, clock), inject: [CLOCK] },
     {

@@ -102,6 +102,11 @@ const COUNTING = {
       'likes:toggle,views:tally',
       'What is counted; more may be added at the end, such as …,shares:tally,saves:toggle',
     ),
+    COUNT_BOTS: setting(
+      oneOf('true', 'false'),
+      'false',
+      'Whether views and other additions of crawlers and automated browsers are counted',
+    ),
     TICK_MS: setting(integer(10, 60_000, 'ms'), '100', 'Least time between two updates of a post to a viewer'),
     BUCKETS: setting(integer(1, 4096), '64', 'Shards of the posts; fixed for the lifetime of the data'),
     ACTOR_KEYS: setting(

@@ -39,6 +39,7 @@ function toSettings(env: Environment) {
     ack: env.ACK,
     flushMs: env.FLUSH_MS,
     metrics: env.METRICS,
+    countBots: env.COUNT_BOTS === 'true',
     tickMs: env.TICK_MS,
     buckets: env.BUCKETS,
     actorKeys: env.ACTOR_KEYS,

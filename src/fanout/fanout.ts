@@ -102,6 +102,12 @@ export class Fanout {
     this.#scheduler.runSlice();
   }
 
+  /** Reads the counts of a post for a client that need not watch it. */
+  async readCounts(post: string): Promise<PostCounts> {
+    const [view] = await this.store.read([post], null);
+    return view!.counts;
+  }
+
   unsubscribe(viewer: Viewer, posts: Iterable<string>): void {
     for (const post of posts) {
       const subscription = viewer.subscriptions.get(post);

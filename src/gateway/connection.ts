@@ -38,6 +38,8 @@ export class Connection implements PausableConnection, FlowControlOwner {
   readonly viewer: Viewer;
   readonly flowControl: FlowControl;
   readonly actor: Key64;
+  /** Whether what the client adds is not counted. */
+  readonly isBot: boolean;
   readonly operations: OperationLimiter;
   readonly lookups: TokenBucket;
   readonly creations: ClientCreations | null;
@@ -51,6 +53,7 @@ export class Connection implements PausableConnection, FlowControlOwner {
     this.viewer = options.viewer;
     this.flowControl = options.flowControl;
     this.actor = options.actor;
+    this.isBot = options.socket.data.isBot;
     this.operations = options.operations;
     this.lookups = options.lookups;
     this.creations = options.creations;

@@ -10,6 +10,7 @@ import type { Observable } from 'rxjs';
 import type { Server } from 'socket.io';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { callAtExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
+import { BotFilter } from '../access/bot-filter.js';
 import { CreationLimiter } from '../access/creation-limiter.js';
 import { OperationLimiter, TokenBucket } from '../access/rate-limit.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
@@ -60,6 +61,7 @@ export class CountsGateway
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(CreationLimiter) private readonly creations: CreationLimiter,
     @Inject(PostSignatureVerifier) signatures: PostSignatureVerifier | null,
+    @Inject(BotFilter) bots: BotFilter,
     @Inject(OperationCounts) counts: OperationCounts,
     @Inject(Shortcuts) private readonly shortcuts: Shortcuts,
     @Inject(FlowControlRegistry) private readonly flowControls: FlowControlRegistry,
@@ -68,7 +70,7 @@ export class CountsGateway
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
     const backpressure = new ReadBackpressure(ingest, clock);
     this.backpressure = backpressure;
-    this.#context = { subscriptions, ingest, backpressure, fanout, presence, metrics, counts, clock, signatures };
+    this.#context = { subscriptions, ingest, backpressure, fanout, presence, metrics, counts, clock, bots, signatures };
     this.#ackQueue = new FlushQueue(clock);
   }
 

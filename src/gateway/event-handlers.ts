@@ -5,15 +5,17 @@ import { copyText } from '../common/copy-text.js';
 import type { MetricKind } from '../counters/metric-kinds.js';
 import { explainNoDecrement, LIKES, type Metric, VIEWS } from '../counters/metrics.js';
 import { computeTokenCost, type Operation } from '../counters/operation.js';
+import { toUpdate } from '../fanout/post-snapshot.js';
 import type { OperationKind } from '../ingest/operation-counts.js';
 import { type ErrorBody, errorBody } from '../protocol/errors.js';
+import type { OperationResponse } from '../protocol/messages.js';
 import { validationError } from '../protocol/validation-error.js';
 import { type Act, BINARY, type EventReceiver, MESSAGE_TOO_LARGE, TOO_LARGE } from './transport/packet-decoder.js';
 import type { Connection } from './connection.js';
 import type { HandlerContext } from './handler-context.js';
 import { ACT, ADD, SET, SUBSCRIBE, UNSUBSCRIBE } from '../protocol/request-schemas.js';
 import { SocketOperation } from './socket-operation.js';
-import type { AckId } from './socket-output.js';
+import { type AckId, toAsciiJson } from './socket-output.js';
 
 const EVENTS = ['subscribe', 'unsubscribe', 'like', 'unlike', 'view', 'add', 'set'];
 
@@ -95,8 +97,30 @@ export class EventHandlers implements EventReceiver {
       this.#reject(error, id, kind);
       return;
     }
+    if (connection.isBot && metric.kind.event === 'add') {
+      void this.#leaveOut(post, id);
+      return;
+    }
     context.ingest.submit(new SocketOperation(context, connection, id, post, metric.index, kind, value, seq));
     if (context.ingest.isCongested) context.backpressure.pause(connection);
+  }
+
+  /** Acknowledges an addition of a bot, which is not counted, with the counts as they are. */
+  async #leaveOut(post: string, id: AckId): Promise<void> {
+    const { connection, context } = this;
+    context.bots.leaveOut(1);
+    if (id === null) return;
+    connection.order.beginOperation();
+    try {
+      const counts = await context.fanout.readCounts(post);
+      const update = toUpdate(counts, context.presence.countLive(counts), context.metrics);
+      const response: OperationResponse = { ok: true, applied: false, duplicate: false, counts: update };
+      connection.output.acknowledge(id, toAsciiJson(response));
+    } catch {
+      connection.output.reject(id, errorBody('UNAVAILABLE', 'the store did not answer in time; retry'));
+    } finally {
+      connection.order.endOperation();
+    }
   }
 
   /** @returns `null` if the operation is admitted */

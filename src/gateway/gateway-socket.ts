@@ -7,6 +7,8 @@ interface SocketData {
   identity: Identity;
   session: Key64 | null;
   address: string;
+  /** Whether what the client adds is not counted. */
+  isBot: boolean;
   /** Called before socket.io writes an event. */
   output: { beforeEmit(event: string): void };
 }

@@ -1,3 +1,4 @@
+import type { BotFilter } from '../access/bot-filter.js';
 import type { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import type { Clock } from '../common/clock.js';
 import type { Metrics } from '../counters/metrics.js';
@@ -18,6 +19,7 @@ export interface HandlerContext {
   readonly metrics: Metrics;
   readonly counts: OperationCounts;
   readonly clock: Clock;
+  readonly bots: BotFilter;
   /** `null`: post ids are not signed. */
   readonly signatures: PostSignatureVerifier | null;
 }

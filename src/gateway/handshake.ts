@@ -5,6 +5,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { WebSocket } from 'ws';
 import { AddressLimiter, toNetwork } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
+import { BotFilter } from '../access/bot-filter.js';
 import { toSessionKey } from '../access/name-hashing.js';
 import { ClosingFlag } from '../common/closing-flag.js';
 import { OriginPolicy } from '../access/origin-policy.js';
@@ -30,6 +31,7 @@ export class Handshake {
     @Inject(OriginPolicy) private readonly origins: OriginPolicy,
     @Inject(AddressLimiter) readonly addresses: AddressLimiter,
     @Inject(Authenticator) private readonly identities: Authenticator,
+    @Inject(BotFilter) private readonly bots: BotFilter,
     @Inject(FlowControlRegistry) readonly flowControls: FlowControlRegistry,
     @Inject(SuspicionLog) private readonly suspicions: SuspicionLog,
     @Inject(ClosingFlag) readonly lifecycle: ClosingFlag,
@@ -66,8 +68,9 @@ export class Handshake {
     if (!parsed.success) throw toConnectError(validationError(parsed.error, Object.keys(HANDSHAKE.shape)));
     const address = this.addresses.addressOf(request);
     this.#count(conn, address);
-    const { token, actor, session } = parsed.data;
+    const { token, actor, session, automated } = parsed.data;
     socket.data.address = address;
+    socket.data.isBot = this.bots.isBot(request.headers['user-agent'], automated);
     const identity = await this.identities.identify({ token, actor, actorField: 'actor' });
     socket.data.identity = identity;
     socket.data.session = session === undefined ? null : toSessionKey(identity.actor, session);

@@ -32,13 +32,29 @@ export class CountReader {
     const address = this.reads.admit(request, posts.length, consistency);
     await this.authenticator.identify(parseTokenOnly(request.headers));
     throwIfError(this.postSignatures?.checkAll(posts, this.addresses.addressOf(request)));
-    try {
+    return await rejectUnavailable(async () => {
       if (consistency === 'all') await this.globalRead.refresh(posts, address);
-      const views = await this.store.read(posts, null);
-      return views.map(({ counts }) => counts);
-    } catch (error) {
-      if (error instanceof ProtocolError) throw error;
-      throw new ProtocolError('UNAVAILABLE', 'the store did not respond in time; retry');
-    }
+      return this.#readStore(posts);
+    });
+  }
+
+  /** Reads counts for a request that has passed the limits on operations instead. @throws ProtocolError */
+  readAdmitted(posts: readonly string[]): Promise<PostCounts[]> {
+    return rejectUnavailable(() => this.#readStore(posts));
+  }
+
+  async #readStore(posts: readonly string[]): Promise<PostCounts[]> {
+    const views = await this.store.read(posts, null);
+    return views.map(({ counts }) => counts);
+  }
+}
+
+/** @throws ProtocolError UNAVAILABLE if the store cannot be read */
+async function rejectUnavailable<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof ProtocolError) throw error;
+    throw new ProtocolError('UNAVAILABLE', 'the store did not respond in time; retry');
   }
 }

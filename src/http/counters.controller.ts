@@ -2,6 +2,7 @@ import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
 import type { Request } from 'express';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator, type Identity, TOKEN_REQUIRED } from '../access/authenticator.js';
+import { BotFilter } from '../access/bot-filter.js';
 import { CreationLimiter, type ClientCreations } from '../access/creation-limiter.js';
 import { toRequestKey } from '../access/name-hashing.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
@@ -42,6 +43,8 @@ interface PutRequest {
   readonly metric: Metric;
   readonly action: Action;
   readonly key: string | null;
+  /** Whether a bot adds: then nothing is counted. */
+  readonly isLeftOut: boolean;
 }
 
 /** Counters over HTTP, as docs/protocol.md has them. Errors are ProtocolErrors, which ProtocolErrorFilter answers. */
@@ -57,6 +60,7 @@ export class CountersController {
     @Inject(CreationLimiter) private readonly creationLimiter: CreationLimiter,
     @Inject(PostSignatureVerifier) private readonly postSignatures: PostSignatureVerifier | null,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
+    @Inject(BotFilter) private readonly bots: BotFilter,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
     @Inject(CountReader) private readonly reader: CountReader,
   ) {}
@@ -88,11 +92,17 @@ export class CountersController {
     @Param('metric') name: string,
     @Body() body: unknown,
   ): Promise<CountResponse> {
-    const { operation, creations } = await this.#accept(request, id, name, body);
+    const { operation, creations, isLeftOut } = await this.#accept(request, id, name, body);
+    const metric = this.settings.metrics.list[operation.metric]!;
+    if (isLeftOut) {
+      this.bots.leaveOut(1);
+      const [counts] = await this.reader.readAdmitted([operation.post]);
+      return this.#toCount(counts!, metric);
+    }
     this.ingest.submit(operation);
     const { counts, outcome } = await operation.done;
     creations?.chargeNewPost(outcome, counts);
-    return this.#toCount(counts, this.settings.metrics.list[operation.metric]!);
+    return this.#toCount(counts, metric);
   }
 
   /** Counts only rejections from here: ingest emits the results of the others. */
@@ -101,7 +111,7 @@ export class CountersController {
     id: string,
     name: string,
     body: unknown,
-  ): Promise<{ operation: HttpOperation; creations: ClientCreations | null }> {
+  ): Promise<{ operation: HttpOperation; creations: ClientCreations | null; isLeftOut: boolean }> {
     let kind: OperationKind = 'unknown';
     try {
       const put = this.#parsePut(request, id, name, body);
@@ -109,7 +119,7 @@ export class CountersController {
       if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_REQUIRED);
       const operation = toOperation(put, identity);
       kind = operation.kind;
-      return { operation, creations: this.#admit(request, operation) };
+      return { operation, creations: this.#admit(request, operation), isLeftOut: put.isLeftOut };
     } catch (error) {
       if (error instanceof ProtocolError) this.counts.add(kind, error.body.code);
       throw error;
@@ -120,10 +130,11 @@ export class CountersController {
     const post = parsePost(id);
     const metric = parseMetric(name, this.settings.metrics);
     if (metric === null) throw new ProtocolError('BAD_REQUEST', 'live cannot be changed: it counts current viewers');
-    const action = parseAction(body);
+    const { action, automated } = parseAction(body);
     const fault = action === 'decrement' ? explainNoDecrement(metric) : null;
     if (fault !== null) throw new ProtocolError('BAD_REQUEST', `action must be "increment": ${fault}`);
-    return { post, metric, action, key: parseIdempotencyKey(request.headers) };
+    const isLeftOut = metric.kind.event === 'add' && this.bots.isBot(request.headers['user-agent'], automated);
+    return { post, metric, action, key: parseIdempotencyKey(request.headers), isLeftOut };
   }
 
   #admit(request: Request, { kind, post, actor, session }: HttpOperation): ClientCreations | null {

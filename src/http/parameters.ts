@@ -5,7 +5,7 @@ import type { Credentials } from '../access/authenticator.js';
 import { copyText } from '../common/copy-text.js';
 import {
   ACTION,
-  type Action,
+  type ActionBody,
   ACTOR_ID,
   BADGE_COLOR,
   BADGE_COLORS,
@@ -25,9 +25,9 @@ import { validationError } from '../protocol/validation-error.js';
 /** A list of media types with event streams or any text, or the single type for anything. */
 const EVENT_TYPES = /(^|,)\s*text\/(event-stream|\*)\s*(;|,|$)|^\s*(\*\/\*\s*(;[^,]*)?)?$/i;
 
-export function parseAction(body: unknown): Action {
+export function parseAction(body: unknown): ActionBody {
   const parsed = ACTION.safeParse(body);
-  if (parsed.success) return parsed.data.action;
+  if (parsed.success) return parsed.data;
   const { code, message } = validationError(parsed.error, Object.keys(ACTION.shape));
   throw new ProtocolError(code, message);
 }

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Authenticator } from '../access/authenticator.js';
+import { BotFilter } from '../access/bot-filter.js';
 import type { KeySet } from '../access/key-set.js';
 import { SuspicionLog } from '../access/suspicion-log.js';
 import { REDIS, REPLICATION } from '../config/injection-tokens.js';
@@ -43,6 +44,7 @@ export class Instruments {
   constructor(
     @Inject(Prometheus) private readonly prometheus: Prometheus,
     @Inject(OperationCounts) operationCounts: OperationCounts,
+    @Inject(BotFilter) bots: BotFilter,
     @Inject(SuspicionLog) suspicionLog: SuspicionLog,
     @Inject(Presence) presence: Presence,
     @Inject(Fanout) fanout: Fanout,
@@ -55,6 +57,11 @@ export class Instruments {
     @Inject(REPLICATION) replication: Replication,
   ) {
     this.#addOperations(operationCounts, ingest);
+    this.prometheus.addCounter(
+      'tallycast_bot_operations_total',
+      'Additions of crawlers and automated browsers, which were not counted.',
+      () => bots.operations,
+    );
     this.#addViewers(presence, fanout);
     this.#addConnections(gateway, streams, suspicionLog);
     this.#addRetained(ingest);

@@ -25,7 +25,10 @@ export const IDEMPOTENCY_KEY = characters(KEY_MIN, KEY_MAX);
 export const ACTION_RULE = '{ "action": "increment" } or { "action": "decrement" }';
 
 export const ACTION = z.strictObject(
-  { action: z.enum(['increment', 'decrement'], 'must be "increment" or "decrement"') },
+  {
+    action: z.enum(['increment', 'decrement'], 'must be "increment" or "decrement"'),
+    automated: z.boolean('must be true or false').optional(),
+  },
   `must be ${ACTION_RULE}`,
 );
 
@@ -85,7 +88,8 @@ export const BADGE_COLOR = z
 
 export type Consistency = z.output<typeof CONSISTENCY>;
 export type EventList = z.output<typeof EVENT_LIST>;
-export type Action = z.output<typeof ACTION>['action'];
+export type ActionBody = z.output<typeof ACTION>;
+export type Action = ActionBody['action'];
 
 function characters(min: number, max: number) {
   const rule = `must have ${min} to ${max} characters`;

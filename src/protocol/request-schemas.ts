@@ -65,6 +65,7 @@ export const HANDSHAKE = z.strictObject(
     token: z.string('must be a string').optional(),
     actor: name(1, ACTOR_MAX),
     session: name(8, 64),
+    automated: z.boolean('must be true or false').optional(),
   },
   OBJECT,
 );

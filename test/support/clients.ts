@@ -47,6 +47,7 @@ export interface Auth {
   readonly token?: string;
   readonly actor?: string;
   readonly session?: string;
+  readonly automated?: boolean;
 }
 
 const open = new Set<Client>();

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { AddressLimiter } from '../../access/address-limiter.js';
 import { Authenticator, type Credentials, type Identity, TOKEN_REQUIRED } from '../../access/authenticator.js';
+import { BotFilter } from '../../access/bot-filter.js';
 import { type ClientCreations, CreationLimiter } from '../../access/creation-limiter.js';
 import { INVALID_COST } from '../../access/message-budget.js';
 import { toSessionKey } from '../../access/name-hashing.js';
@@ -21,6 +22,8 @@ type ParsedEvent = AcceptedEvent | ErrorBody;
 
 interface EventClient extends EventSource {
   readonly address: string;
+  /** Whether what the client adds is not counted. */
+  readonly isBot: boolean;
   /** `null` where the address has no limits. */
   readonly creations: ClientCreations | null;
 }
@@ -36,6 +39,7 @@ export class EventAcceptor {
     @Inject(CreationLimiter) private readonly creationLimiter: CreationLimiter,
     @Inject(PostSignatureVerifier) private readonly postSignatures: PostSignatureVerifier | null,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
+    @Inject(BotFilter) private readonly bots: BotFilter,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
   ) {}
 
@@ -51,12 +55,12 @@ export class EventAcceptor {
     const address = this.addresses.addressOf(request);
     const { client, events } = await this.#parse(request, address, readList);
     this.#takeTokens(address, events);
-    const results = this.#admitAll(client, events);
-    const admitted = results.filter((result): result is AcceptedEvent => !isError(result));
+    const results = this.#leaveOutAdditions(client, this.#admitAll(client, events));
+    const admitted = results.filter((result): result is AcceptedEvent => result !== null && !isError(result));
     const outcomes = await this.intake.accept(admitted);
     if (admitted.length === results.length) return outcomes;
     const kept = outcomes.values();
-    return results.map((result) => (isError(result) ? result : kept.next().value!));
+    return results.map((result) => (result === null || isError(result) ? result : kept.next().value!));
   }
 
   async #parse(
@@ -68,7 +72,7 @@ export class EventAcceptor {
       const list = await readList(address);
       const identity = await this.authenticator.identify(mergeCredentials(parseCredentials(request.headers), list));
       if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_REQUIRED);
-      const client = this.#openClient(address, identity, list.session);
+      const client = this.#openClient(address, identity, list, request.headers['user-agent']);
       const parser = new EventParser(client, this.settings.metrics);
       return { client, events: list.events.map((value) => this.#parseEvent(parser, value, address)) };
     } catch (error) {
@@ -77,10 +81,16 @@ export class EventAcceptor {
     }
   }
 
-  #openClient(address: string, identity: Identity, session: string | undefined): EventClient {
+  #openClient(
+    address: string,
+    identity: Identity,
+    { session, automated }: EventList,
+    userAgent: string | undefined,
+  ): EventClient {
     const creations = this.creationLimiter.openClient(address, identity.key, true);
     return {
       address,
+      isBot: this.bots.isBot(userAgent, automated),
       identity,
       session: session === undefined ? null : toSessionKey(identity.actor, session),
       creations,
@@ -119,6 +129,15 @@ export class EventAcceptor {
       this.counts.add(event.kind, error.code);
       return error;
     });
+  }
+
+  /** @returns `null` in place of additions of a bot, which are accepted and not counted */
+  #leaveOutAdditions({ isBot }: EventClient, events: readonly ParsedEvent[]): readonly (ParsedEvent | null)[] {
+    if (!isBot) return events;
+    const { list } = this.settings.metrics;
+    const counted = events.map((event) => (isError(event) || list[event.metric]!.kind.event === 'set' ? event : null));
+    this.bots.leaveOut(counted.filter((event) => event === null).length);
+    return counted;
   }
 
   #admit({ address, identity, creations }: EventClient, event: AcceptedEvent, isInSession: boolean): ErrorBody | null {
