@@ -1,6 +1,8 @@
 import type { Clock, Timer } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
+import type { Metrics } from '../counters/metrics.js';
 import type { Incarnation } from '../counters/pn-counter.js';
+import { completeChoices } from '../counters/replication/complete-choices.js';
 import type { Delta, DeltaAck } from '../counters/replication/delta.js';
 import { toWallMs } from '../counters/replication/hybrid-clock.js';
 import type { BucketStatus, ReplicatedStore } from '../store/replicated-store.js';
@@ -25,6 +27,7 @@ export interface ReplicatorOptions {
   /** REPLICATION_INTERVAL_MS */
   readonly intervalMs: number;
   readonly buckets: number;
+  readonly metrics: Metrics;
   readonly antiEntropyPeriodMs?: number;
   readonly random: () => number;
   readonly warn: (message: string) => void;
@@ -106,7 +109,11 @@ export class Replicator implements PeerService {
 
   async mergeFrom(from: string, deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
     const admitted = this.#admission.admit(from, deltas);
-    const merged = this.store.merge(admitted.map(({ delta }) => delta));
+    const complete = completeChoices(
+      admitted.map(({ delta }) => delta),
+      this.options.metrics,
+    );
+    const merged = this.store.merge(complete);
     const acks = await merged.catch((error: unknown) => {
       this.#admission.reportMergeFailure(from, error);
       throw error;

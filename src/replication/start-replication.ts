@@ -56,7 +56,7 @@ export function startReplication(store: ReplicatedStore, options: ReplicationOpt
   const requests = new PushRequests();
   const peers = options.peers.map((address) => new HttpPeer(address, { region, token, validation, requests, clock }));
   const intervalMs = options.replicationIntervalMs;
-  const replicator = new Replicator(store, peers, clock, { intervalMs, buckets, random, warn });
+  const replicator = new Replicator(store, peers, clock, { intervalMs, buckets, metrics, random, warn });
   replicator.start();
   return {
     peerService: replicator,

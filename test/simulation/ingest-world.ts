@@ -27,6 +27,7 @@ export class Attempt implements PendingOperation {
   readonly actor: Key64 | null;
   readonly session: Key64 | null;
   readonly seq: number;
+  readonly atS: number;
   /** All results: there must be one. */
   readonly answers: ('settled' | ErrorCode)[] = [];
   answeredAtMs: number | null = null;
@@ -46,6 +47,7 @@ export class Attempt implements PendingOperation {
     this.actor = operation.actor;
     this.session = operation.session;
     this.seq = operation.seq;
+    this.atS = operation.atS ?? 0;
   }
 
   settled(outcome: number, counts: PostCounts): void {

@@ -5,19 +5,18 @@ import type { CompareIncarnations } from '../../src/counters/replication/merge-d
 import type { Clock } from '../../src/common/clock.js';
 import { APPLIED, type Operation } from '../../src/counters/operation.js';
 import { sumEntries } from '../../src/counters/pn-counter.js';
-import type { DeltaAck, Delta } from '../../src/counters/replication/delta.js';
 import { GuardedClock } from '../../src/common/guarded-clock.js';
-import type { BucketDigest, Difference, Peer } from '../../src/replication/transport/peer.js';
+import type { Peer } from '../../src/replication/transport/peer.js';
 import { Replicator, type ReplicatorOptions } from '../../src/replication/replicator.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { key } from '../contract/operations.js';
 import type { Random } from '../support/random.js';
+import { LossyPeer } from './lossy-peer.js';
 import { SimulatedClock } from './simulated-clock.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 const NAMES = ['ap', 'eu', 'us'] as const;
-const TIMEOUT_MS = 400;
 /** Longer than any history, because anti-entropy would repair faults of the links. */
 const NEVER_MS = 1e10;
 
@@ -29,9 +28,21 @@ export interface Weather {
   readonly late: number;
 }
 
-/** A planted fault: in the order of incarnations, in the rejection of clashes, in the rights to take likes away, or in the clocks. */
+/**
+ * A planted fault: in the order of incarnations, in the rejection of clashes, in the rights to take likes away, in the clocks, or in what a
+ * choice puts off.
+ */
 export type Plant =
-  'none' | 'maximum' | 'epoch without nonce' | 'no rejection' | 'rights of the sum' | 'no guarded clock' | 'no rewind';
+  | 'none'
+  | 'maximum'
+  | 'epoch without nonce'
+  | 'no rejection'
+  | 'rights of the sum'
+  | 'no guarded clock'
+  | 'no rewind'
+  | 'put off in a commit of its own'
+  | 'put off the first other option'
+  | 'put off when its update comes';
 
 const ORDERS: Partial<Record<Plant, CompareIncarnations>> = {
   maximum: () => 'same',
@@ -43,6 +54,11 @@ const ORDERS: Partial<Record<Plant, CompareIncarnations>> = {
 
 const RULES: Partial<Record<Plant, CountingRules>> = {
   'rights of the sum': { ...COUNTING_RULES, countRights: (counter) => sumEntries(counter) },
+  'put off in a commit of its own': { ...COUNTING_RULES, optionsToPutOff: () => [] },
+  'put off the first other option': {
+    ...COUNTING_RULES,
+    optionsToPutOff: ({ otherOptions }, metric) => otherOptions[metric]!.slice(0, 1),
+  },
 };
 
 /** An actor's update of a like, and its stamp. */
@@ -82,7 +98,7 @@ class Region {
     this.#setClock();
     const nonce = (): number => (world.plant === 'epoch without nonce' ? 1 : world.random.below(2 ** 32));
     const incarnation = { region: name, epoch: 1, nonce: nonce() };
-    this.primary = new ReferenceStore(METRICS, 1, incarnation, nonce, ORDERS[world.plant], RULES[world.plant]);
+    this.primary = new ReferenceStore(world.metrics, 1, incarnation, nonce, ORDERS[world.plant], RULES[world.plant]);
     void this.primary.acquireLeases(this.wallMs);
     this.#replica = { store: this.primary.copy(), commits: 0 };
   }
@@ -172,6 +188,7 @@ class Region {
 export class RegionsWorld {
   readonly clock = new SimulatedClock();
   readonly regions: readonly Region[];
+  readonly metrics: Metrics;
   readonly #cut = new Set<string>();
   weather: Weather = { lost: 0, answerLost: 0, twice: 0, late: 0 };
 
@@ -182,14 +199,17 @@ export class RegionsWorld {
       intervalMs = 100,
       skewMs = 0,
       antiEntropyPeriodMs = NEVER_MS,
-    }: { intervalMs?: number; skewMs?: number; antiEntropyPeriodMs?: number } = {},
+      metrics = METRICS,
+    }: { intervalMs?: number; skewMs?: number; antiEntropyPeriodMs?: number; metrics?: Metrics } = {},
   ) {
+    this.metrics = metrics;
     this.regions = NAMES.map((name) => new Region(name, this, skewMs));
     for (const region of this.regions) {
       const peers = this.regions.filter((other) => other !== region).map((other) => new LossyPeer(this, region, other));
       const options = {
         intervalMs,
         buckets: 1,
+        metrics: plant === 'put off when its update comes' ? METRICS : metrics,
         antiEntropyPeriodMs,
         random: () => random.next(),
         warn: () => undefined,
@@ -237,56 +257,6 @@ function following(region: Region): ReplicatedStore {
     },
     completeBackfill: (buckets) => region.primary.completeBackfill(buckets),
   };
-}
-
-/** A link that loses requests and responses, delivers twice, and late. */
-class LossyPeer implements Peer {
-  readonly region: string;
-
-  constructor(
-    private readonly world: RegionsWorld,
-    private readonly from: Region,
-    private readonly to: Region,
-  ) {
-    this.region = to.name;
-  }
-
-  async push(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
-    const { random, weather, clock } = this.world;
-    if (random.chance(weather.twice)) {
-      clock.after(random.below(1_500), () => {
-        if (!this.world.isCut(this.from, this.to)) void this.to.replicator.mergeFrom(this.from.name, deltas);
-      });
-    }
-    return this.#call(() => this.to.replicator.mergeFrom(this.from.name, deltas));
-  }
-
-  compareDigests(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
-    return this.#call(() => this.to.replicator.compareDigests(this.from.name, digests));
-  }
-
-  readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
-    return this.#call(() => this.to.replicator.readPosts(posts));
-  }
-
-  async #call<T>(call: () => Promise<T>): Promise<T> {
-    const { world } = this;
-    const { random, weather } = world;
-    if (world.isCut(this.from, this.to) || random.chance(weather.lost)) return this.#timeout();
-    if (random.chance(weather.late)) await this.#pause(random.below(1_000));
-    const answer = await call();
-    if (world.isCut(this.to, this.from) || random.chance(weather.answerLost)) return this.#timeout();
-    return answer;
-  }
-
-  async #timeout(): Promise<never> {
-    await this.#pause(TIMEOUT_MS);
-    throw new Error('no answer in time');
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => void this.world.clock.after(ms, resolve));
-  }
 }
 
 export function view(post: string, by = 1): Operation {

@@ -1,0 +1,57 @@
+import type { Delta, DeltaAck } from '../../src/counters/replication/delta.js';
+import type { BucketDigest, Difference, Peer } from '../../src/replication/transport/peer.js';
+import type { RegionsWorld } from './regions-world.js';
+
+const TIMEOUT_MS = 400;
+
+type Region = RegionsWorld['regions'][number];
+
+/** A link that loses requests and responses, delivers twice, and late. */
+export class LossyPeer implements Peer {
+  readonly region: string;
+
+  constructor(
+    private readonly world: RegionsWorld,
+    private readonly from: Region,
+    private readonly to: Region,
+  ) {
+    this.region = to.name;
+  }
+
+  async push(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
+    const { random, weather, clock } = this.world;
+    if (random.chance(weather.twice)) {
+      clock.after(random.below(1_500), () => {
+        if (!this.world.isCut(this.from, this.to)) void this.to.replicator.mergeFrom(this.from.name, deltas);
+      });
+    }
+    return this.#call(() => this.to.replicator.mergeFrom(this.from.name, deltas));
+  }
+
+  compareDigests(digests: readonly BucketDigest[]): Promise<readonly Difference[]> {
+    return this.#call(() => this.to.replicator.compareDigests(this.from.name, digests));
+  }
+
+  readPosts(posts: readonly string[]): Promise<readonly Delta[]> {
+    return this.#call(() => this.to.replicator.readPosts(posts));
+  }
+
+  async #call<T>(call: () => Promise<T>): Promise<T> {
+    const { world } = this;
+    const { random, weather } = world;
+    if (world.isCut(this.from, this.to) || random.chance(weather.lost)) return this.#timeout();
+    if (random.chance(weather.late)) await this.#pause(random.below(1_000));
+    const answer = await call();
+    if (world.isCut(this.to, this.from) || random.chance(weather.answerLost)) return this.#timeout();
+    return answer;
+  }
+
+  async #timeout(): Promise<never> {
+    await this.#pause(TIMEOUT_MS);
+    throw new Error('no answer in time');
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.world.clock.after(ms, resolve));
+  }
+}
