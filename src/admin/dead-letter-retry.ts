@@ -1,5 +1,5 @@
 import { toRequestKey } from '../access/name-hashing.js';
-import type { Clock } from '../common/clock.js';
+import { type Clock, readSecond } from '../common/clock.js';
 import { groupBy, pages } from '../common/grouping.js';
 import { bucketOf } from '../counters/bucket-of.js';
 import type { Metrics } from '../counters/metrics.js';
@@ -76,7 +76,7 @@ export class DeadLetterRetry {
     readonly events: readonly { readonly event: LoggedEvent; readonly index: number }[];
     readonly dead: readonly Pick<DeadLetter, 'index' | 'reason' | 'event'>[];
   } {
-    const { metrics } = this.options;
+    const { metrics, clock } = this.options;
     const entry = decodeEntry(letter.event, metrics);
     if (entry.acceptedAtMs !== null) {
       const deadIndices = new Set(entry.dead.map(({ index }) => index));
@@ -84,7 +84,8 @@ export class DeadLetterRetry {
       return { events: entry.events.map((event, i) => ({ event, index: indices[i]! })), dead: entry.dead };
     }
     try {
-      return { events: [{ event: decodeEvent(letter.event, metrics), index: letter.index }], dead: [] };
+      const event = decodeEvent(letter.event, metrics, readSecond(clock));
+      return { events: [{ event, index: letter.index }], dead: [] };
     } catch (error) {
       const isEvent = letter.event.startsWith('[');
       return { events: [], dead: [isEvent ? { ...letter, reason: (error as Error).message } : letter] };

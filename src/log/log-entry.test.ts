@@ -6,8 +6,13 @@ import type { Operation } from '../counters/operation.js';
 import { isPostId } from '../protocol/limits.js';
 import { decodeEntry, decodeEvent, encodeEntry, ENTRY_EVENTS_MAX, type LoggedEvent } from './log-entry.js';
 
-const METRICS = Metrics.parse('likes:toggle,views:tally,shares:tally');
+const METRICS = Metrics.parse(
+  'likes:toggle,views:tally,shares:tally,readers:unique,yes:choice@vote,no:choice@vote,reads:unique@30m',
+);
+const READS = 6;
+const ADA = { hi: 0, lo: 1234 };
 const AT_MS = Date.UTC(2026, 0, 1);
+const AT_S = AT_MS / 1_000;
 const VIEW: LoggedEvent = {
   ...{ post: '42', metric: 1, kind: 'add', value: 1 },
   ...{ actor: null, session: null, seq: 0, notifiesActor: false },
@@ -25,14 +30,17 @@ const events: fc.Arbitrary<LoggedEvent> = fc
     session: fc.option(keys),
     seq: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
     hasConnections: fc.boolean(),
+    atS: fc.nat(2 ** 32),
   })
-  .map(({ post, metric, by, isUp, actor, session, seq, hasConnections }) => {
-    const change = toChange(metric, by, isUp, actor !== null);
+  .map(({ post, metric, by, isUp, actor, session, seq, hasConnections, atS }) => {
+    const change = toChange(metric, by, isUp, actor !== null || metric.kind.isUnique);
     const isSet = change.kind === 'set';
+    const isVisit = change.kind === 'visit';
     return {
       ...{ post, metric: metric.index, ...change },
-      ...{ actor: isSet ? actor : null, session, seq: session === null ? 0 : seq },
-      notifiesActor: isSet && hasConnections,
+      ...{ actor: isSet || isVisit ? (actor ?? ADA) : null, session, seq: session === null ? 0 : seq },
+      notifiesActor: isVisit || (isSet && hasConnections),
+      ...(isVisit && { atS }),
     };
   });
 
@@ -82,15 +90,15 @@ describe('entries of the log', () => {
 
   it('an event that cannot be counted is dead, and the others of its entry are counted', () => {
     const payload =
-      '{"at":1,"events":[["42","views"],["42","saves","on",{"actor":"00000000000004d2"}],["42","shares",2]]}';
+      '{"at":1999,"events":[["42","views"],["42","saves","on",{"actor":"00000000000004d2"}],["42","shares",2]]}';
     expect(decodeEntry(payload, METRICS)).toEqual({
-      acceptedAtMs: 1,
+      acceptedAtMs: 1999,
       events: [VIEW, { ...VIEW, metric: 2, value: 2 }],
       dead: [
         {
           index: 1,
-          reason: 'unknown metric "saves"; METRICS has likes:toggle,views:tally,shares:tally',
-          event: '["42","saves","on",{"actor":"00000000000004d2"}]',
+          reason: expect.stringMatching(/^unknown metric "saves"; METRICS has likes:toggle,.*,reads:unique@30m$/),
+          event: '["42","saves","on",{"actor":"00000000000004d2","atS":1}]',
         },
       ],
     });
@@ -98,24 +106,63 @@ describe('entries of the log', () => {
 
   it('a dead event is counted when its metric exists', () => {
     const text = '["42","saves","on",{"actor":"00000000000004d2"}]';
-    expect(() => decodeEvent(text, METRICS)).toThrow('unknown metric "saves"');
-    expect(decodeEvent(text, Metrics.parse('likes:toggle,views:tally,saves:toggle'))).toMatchObject({
-      ...{ metric: 2, kind: 'set', value: 1, actor: { hi: 0, lo: 1234 }, notifiesActor: true },
+    expect(() => decodeEvent(text, METRICS, AT_S)).toThrow('unknown metric "saves"');
+    expect(decodeEvent(text, Metrics.parse('likes:toggle,views:tally,saves:toggle'), AT_S)).toMatchObject({
+      ...{ metric: 2, kind: 'set', value: 1, actor: ADA, notifiesActor: true },
+    });
+  });
+
+  it('a visit has its actor and the second in which its entry was accepted', () => {
+    const visit: LoggedEvent = { ...VIEW, metric: READS, kind: 'visit', actor: ADA, notifiesActor: true, atS: AT_S };
+    const payload = encodeEntry(AT_MS + 999, [visit, { ...visit, atS: AT_S - 60 }], METRICS);
+    expect(JSON.parse(payload)).toMatchObject({
+      events: [
+        ['42', 'reads', 1, { actor: '00000000000004d2' }],
+        ['42', 'reads', 1, { actor: '00000000000004d2', atS: AT_S - 60 }],
+      ],
+    });
+    expect(decodeEntry(payload, METRICS).events.map(({ atS }) => atS)).toEqual([AT_S, AT_S - 60]);
+  });
+
+  it('a dead visit that is counted later has the time at which it was accepted', () => {
+    const payload = '{"at":1767225600999,"events":[["42","visits",1,{"actor":"00000000000004d2"}],["42","visits"]]}';
+    const [visit, added] = decodeEntry(payload, METRICS).dead.map(({ event }) => event);
+    const later = Metrics.parse('likes:toggle,views:tally,visits:unique@1m');
+    expect(decodeEvent(visit!, later, AT_S + 60)).toMatchObject({ kind: 'visit', actor: ADA, atS: AT_S });
+    expect(decodeEvent(added!, later, AT_S + 60)).toMatchObject({ kind: 'add', value: 1, actor: null });
+  });
+
+  it.each([
+    ['a visit counts in a tally as any 1', 'unique@30m', 'tally', { kind: 'add', value: 1, actor: null }],
+    ['an addition counts in a unique with a window', 'tally', 'unique@30m', { kind: 'add', value: 1, actor: null }],
+    ['a toggle counts its actor in a unique', 'toggle', 'unique', { kind: 'set', value: 1, actor: ADA }],
+    ['a unique counts its actor in a choice', 'unique', 'choice@vote', { kind: 'set', value: 1, actor: ADA }],
+  ])('%s after its kind has changed', (_, before, after, expected) => {
+    const parse = (kind: string): Metrics => Metrics.parse(`likes:choice@vote,views:tally,no:choice@vote,own:${kind}`);
+    const operation = parse(before).list[3]!.kind.operationFor('increment', true);
+    const event = { ...VIEW, metric: 3, ...operation, actor: operation.kind === 'add' ? null : ADA, atS: AT_S };
+    expect(decodeEntry(encodeEntry(AT_MS, [event], parse(before)), parse(after))).toMatchObject({
+      ...{ events: [expected], dead: [] },
     });
   });
 
   it.each([
-    ['["42"]', 'unknown metric nothing; METRICS has likes:toggle,views:tally,shares:tally'],
+    ['["42"]', 'unknown metric nothing; METRICS has likes:toggle,views:tally,shares:tally,readers:unique'],
     ['["","views"]', 'post must be a string of 1 to 64 characters'],
     ['["..","views"]', 'post must be a string of 1 to 64 characters'],
     ['["42","live"]', 'unknown metric "live"'],
-    ['["42","views",0]', 'the change of views, a tally, must be 1 to 1000, not 0'],
-    ['["42","views",1001]', 'the change of views, a tally, must be 1 to 1000, not 1001'],
-    ['["42","views","on"]', 'the change of views, a tally, must be 1 to 1000, not "on"'],
-    ['["42","likes"]', 'the change of likes, a toggle, must be "on", "off", 1 or -1, not nothing'],
-    ['["42","likes",2]', 'the change of likes, a toggle, must be "on", "off", 1 or -1, not 2'],
-    ['["42","likes","on"]', 'a change "on" or "off" must have an actor, and others none'],
-    ['["42","views",1,{"actor":"00000000000004d2"}]', 'a change "on" or "off" must have an actor, and others none'],
+    ['["42","views",0]', 'the change of views, a tally, must be 1 to 1000 without an actor, not 0'],
+    ['["42","views",1001]', 'the change of views, a tally, must be 1 to 1000 without an actor, not 1001'],
+    ['["42","views","on"]', 'the change of views, a tally, must be 1 to 1000 without an actor, not "on"'],
+    ['["42","likes"]', 'the change of likes, a toggle, must be 1 or -1 without an actor, not nothing'],
+    ['["42","likes",2]', 'the change of likes, a toggle, must be 1 or -1 without an actor, not 2'],
+    ['["42","likes","on"]', 'the change of likes, a toggle, must be 1 or -1 without an actor, not "on"'],
+    [
+      '["42","readers",1,{"actor":"00000000000004d2"}]',
+      'readers, a unique, must be "on" or "off" with an actor, not 1',
+    ],
+    ['["42","reads",2,{"actor":"00000000000004d2"}]', 'reads, a unique@30m, must be 1 with an actor, not 2'],
+    ['["42","reads",1,{"actor":"00000000000004d2","atS":-1}]', 'atS must be a time in seconds since 1970'],
     ['["42","likes","on",{"actor":"4d2"}]', 'actor must be 16 hexadecimal digits'],
     ['["42","views",1,{"session":4}]', 'session must be 16 hexadecimal digits'],
     ['["42","views",1,{"seq":1}]', 'seq must be an integer from 1 on, and beside a session'],
@@ -126,7 +173,7 @@ describe('entries of the log', () => {
     ['["42","views",1,{},1]', 'an event must be [post, metric, change, options]'],
     ['{"post":"42"}', 'an event must be [post, metric, change, options]'],
   ])('the event %s is dead', (text, reason) => {
-    expect(() => decodeEvent(text, METRICS)).toThrow(reason);
+    expect(() => decodeEvent(text, METRICS, AT_S)).toThrow(reason);
   });
 
   it.each([

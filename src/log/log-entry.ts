@@ -10,10 +10,14 @@ import { BY_MAX, isPostId, POST_RULE } from '../protocol/limits.js';
  *
  *     at        when the events were accepted, ms since 1970
  *     event     post, metric, change, options; what is left out at the end has its default
- *     change    of a tally: how much it grows, 1 by default
- *               of a toggle: "on" or "off" for an actor, 1 or -1 without one
+ *     change    of a tally, and of a unique with a window: how much it grows, 1 by default
+ *               of a toggle, a choice, and a unique for good: "on" or "off" for an actor, 1 or -1 without one
  *     options   actor, session: their 64-bit keys in hexadecimal; seq: 1 by default;
- *               silent: 1 if the actor has no connections that show its toggles
+ *               silent: 1 if the actor has no connections that show its toggles;
+ *               atS: when the event was accepted, seconds since 1970, if in another second than its entry
+ *
+ * The rule of a metric may change while its events wait. A visit, which is a 1 with an actor, then counts in a tally as any 1, and an event
+ * without an actor counts in a unique as it was accepted.
  *
  * A view without a key takes 13 bytes and the length of its post, and an entry 31 bytes more.
  */
@@ -46,13 +50,14 @@ export interface DecodedEntry {
 
 const KEY = /^[0-9a-f]{16}$/;
 const FOREIGN_POST = 'events of the post belong to another partition';
-const OPTIONS: ReadonlySet<string> = new Set(['actor', 'session', 'seq', 'silent']);
+const OPTIONS: ReadonlySet<string> = new Set(['actor', 'session', 'seq', 'silent', 'atS']);
 /** Characters of a foreign value in a reason. */
 const QUOTED_MAX = 64;
 
 /** @param events at most ENTRY_EVENTS_MAX */
 export function encodeEntry(acceptedAtMs: number, events: readonly LoggedEvent[], metrics: Metrics): string {
-  return JSON.stringify({ at: acceptedAtMs, events: events.map((event) => toTuple(event, metrics)) });
+  const atS = toSecond(acceptedAtMs);
+  return JSON.stringify({ at: acceptedAtMs, events: events.map((event) => toTuple(event, metrics, atS)) });
 }
 
 /**
@@ -73,81 +78,101 @@ export function decodeEntry(
   if (!isInteger(at, 0, Number.MAX_SAFE_INTEGER)) return deadEntry('at must be a time in ms since 1970');
   if (!Array.isArray(tuples) || tuples.length > ENTRY_EVENTS_MAX)
     return deadEntry(`events must be a list of at most ${ENTRY_EVENTS_MAX} events`);
+  const atS = toSecond(at);
   const events: LoggedEvent[] = [];
   const dead: DeadEvent[] = [];
   for (const [index, tuple] of tuples.entries()) {
-    const event = fromTuple(tuple, metrics);
+    const event = fromTuple(tuple, metrics, atS);
     const reason = typeof event === 'string' ? event : isExpected(event.post) ? null : FOREIGN_POST;
     if (reason === null) events.push(event as LoggedEvent);
-    else dead.push({ index, reason, event: JSON.stringify(tuple) });
+    else dead.push({ index, reason, event: JSON.stringify(withTime(tuple, atS)) });
   }
   return { acceptedAtMs: at, events, dead };
 }
 
 /**
  * Decodes an event of a dead letter, which may be countable by now.
+ * @param atS when it was accepted, if it does not say so itself
  * @throws Error with one line that says why it is not
  */
-export function decodeEvent(text: string, metrics: Metrics): LoggedEvent {
-  const event = fromTuple(parseJson(text), metrics);
+export function decodeEvent(text: string, metrics: Metrics, atS: number): LoggedEvent {
+  const event = fromTuple(parseJson(text), metrics, atS);
   if (typeof event === 'string') throw new Error(event);
   return event;
 }
 
-function toTuple(event: LoggedEvent, metrics: Metrics): unknown[] {
-  const { post, metric, kind, value, actor, session, seq, notifiesActor } = event;
+function toTuple(event: LoggedEvent, metrics: Metrics, entryAtS: number): unknown[] {
+  const { post, metric, kind, value, actor, session, seq, notifiesActor, atS } = event;
   const { name } = metrics.list[metric]!;
   const options: Record<string, unknown> = {};
-  if (kind === 'set' && actor !== null) options['actor'] = formatKey(actor);
+  if ((kind === 'set' || kind === 'visit') && actor !== null) options['actor'] = formatKey(actor);
   if (session !== null) options['session'] = formatKey(session);
   if (session !== null && seq !== 1) options['seq'] = seq;
   if (kind === 'set' && !notifiesActor) options['silent'] = 1;
+  if (kind === 'visit' && atS !== entryAtS) options['atS'] = atS;
   const change = kind === 'set' ? (value === 1 ? 'on' : 'off') : value;
   if (Object.keys(options).length > 0) return [post, name, change, options];
   return kind === 'add' && value === 1 ? [post, name] : [post, name, change];
 }
 
+/** A letter is apart from its entry. A value that is no event stays as it is. */
+function withTime(tuple: unknown, atS: number): unknown {
+  if (!Array.isArray(tuple) || tuple.length < 2 || tuple.length > 4) return tuple;
+  const [post, name, change = null, options = {}] = tuple as unknown[];
+  return isRecord(options) && options['atS'] === undefined ? [post, name, change, { ...options, atS }] : tuple;
+}
+
 /** @returns why it is no event that can be counted, if it is none */
-function fromTuple(tuple: unknown, metrics: Metrics): LoggedEvent | string {
+function fromTuple(tuple: unknown, metrics: Metrics, entryAtS: number): LoggedEvent | string {
   if (!Array.isArray(tuple) || tuple.length > 4) return 'an event must be [post, metric, change, options]';
   const [post, name, change, options = {}] = tuple as unknown[];
   if (typeof post !== 'string' || !isPostId(post)) return `post must be ${POST_RULE}`;
   const metric = typeof name === 'string' ? metrics.byName(name) : undefined;
-  if (metric === undefined) return `unknown metric ${quote(name)}; METRICS has ${metrics.toString()}`;
-  const counted = readChange(metric, change);
-  if (counted === null) return explainChange(metric, change);
+  if (metric === undefined) return `unknown metric ${quote(name)}; METRICS has ${describeMetrics(metrics)}`;
   const read = readOptions(options);
   if (typeof read === 'string') return read;
-  const { actor, isSilent, ...session } = read;
-  if ((counted.kind === 'set') !== (actor !== null))
-    return 'a change "on" or "off" must have an actor, and others none';
-  return { post, metric: metric.index, ...counted, actor, ...session, notifiesActor: actor !== null && !isSilent };
+  const { actor, isSilent, atS = entryAtS, ...session } = read;
+  const counted = readChange(metric, change, actor !== null);
+  if (counted === null) return explainChange(metric, change, actor !== null);
+  const event = { post, metric: metric.index, ...counted, actor: counted.kind === 'add' ? null : actor, ...session };
+  const notifiesActor = event.actor !== null && !isSilent;
+  return counted.kind === 'visit' ? { ...event, notifiesActor, atS } : { ...event, notifiesActor };
 }
 
-function readChange({ kind }: Metric, change: unknown): Pick<Operation, 'kind' | 'value'> | null {
-  if (!kind.hasMembers)
-    return isInteger(change ?? 1, 1, BY_MAX) ? { kind: 'add', value: (change ?? 1) as number } : null;
-  if (change === 'on' || change === 'off') return { kind: 'set', value: change === 'on' ? 1 : 0 };
+function describeMetrics({ list }: Metrics): string {
+  return list.map(({ name, kind }) => `${name}:${kind.name}`).join(',');
+}
+
+function readChange({ kind }: Metric, change: unknown, hasActor: boolean): Pick<Operation, 'kind' | 'value'> | null {
+  if (!kind.hasMembers) {
+    if (!isInteger(change ?? 1, 1, hasActor ? 1 : BY_MAX)) return null;
+    return { kind: hasActor && kind.windowS > 0 ? 'visit' : 'add', value: (change ?? 1) as number };
+  }
+  if (hasActor) return change === 'on' || change === 'off' ? { kind: 'set', value: change === 'on' ? 1 : 0 } : null;
   return change === 1 || change === -1 ? { kind: 'adjust', value: change } : null;
 }
 
-function explainChange({ name, kind }: Metric, change: unknown): string {
-  const rule = kind.hasMembers ? '"on", "off", 1 or -1' : `1 to ${BY_MAX}`;
+function explainChange({ name, kind }: Metric, change: unknown, hasActor: boolean): string {
+  const [withActor, without] = kind.hasMembers ? ['"on" or "off"', '1 or -1'] : ['1', `1 to ${BY_MAX}`];
+  const rule = hasActor ? `${withActor} with an actor` : `${without} without an actor`;
   return `the change of ${name}, a ${kind.name}, must be ${rule}, not ${quote(change)}`;
 }
 
 interface EventOptions extends Pick<Operation, 'actor' | 'session' | 'seq'> {
   readonly isSilent: boolean;
+  readonly atS: number | undefined;
 }
 
 function readOptions(options: unknown): EventOptions | string {
   if (!isRecord(options)) return 'options must be an object';
   const unknown = Object.keys(options).find((option) => !OPTIONS.has(option));
   if (unknown !== undefined) return `unknown option ${quote(unknown)}`;
-  const { actor, session, seq, silent } = options;
+  const { actor, session, seq, silent, atS } = options;
   for (const [option, key] of Object.entries({ actor, session }))
     if (key !== undefined && !isKey(key)) return `${option} must be 16 hexadecimal digits`;
   if (silent !== undefined && silent !== 1) return 'silent must be 1';
+  if (atS !== undefined && !isInteger(atS, 0, Number.MAX_SAFE_INTEGER))
+    return 'atS must be a time in seconds since 1970';
   if (seq !== undefined && (session === undefined || !isInteger(seq, 1, Number.MAX_SAFE_INTEGER)))
     return 'seq must be an integer from 1 on, and beside a session';
   return {
@@ -155,7 +180,12 @@ function readOptions(options: unknown): EventOptions | string {
     session: parseKey(session),
     seq: session === undefined ? 0 : (seq ?? 1),
     isSilent: silent === 1,
+    atS,
   };
+}
+
+function toSecond(ms: number): number {
+  return Math.floor(ms / 1_000);
 }
 
 function formatKey({ hi, lo }: Key64): string {

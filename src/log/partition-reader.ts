@@ -2,11 +2,11 @@ import { Backoff } from '../common/backoff.js';
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { Metrics } from '../counters/metrics.js';
-import { APPLIED, ON } from '../counters/operation.js';
 import type { RemoteToggle } from '../counters/replication/delta.js';
 import type { Lease } from '../store/lease.js';
 import type { StoreBehindLog } from '../store/store-behind-log.js';
 import { type BucketBatch, type BucketEntry, buildBatch } from './bucket-batch.js';
+import { listChangedToggles } from './changed-toggles.js';
 import { type DecodedPage, decodePage } from './decoded-page.js';
 import type { EventLog, LogPage } from './event-log.js';
 import type { PageReads } from './page-reads.js';
@@ -261,12 +261,7 @@ export class PartitionReader {
     });
     if (result.kind !== 'applied') throw new PositionMoved(`bucket ${bucket} is at ${result.last}, not ${position}`);
     state.position = upTo;
-    const toggles = operations.flatMap(({ post, metric, kind, actor, notifiesActor }, i): RemoteToggle[] => {
-      const outcome = result.outcomes[i]!;
-      if (kind !== 'set' || actor === null || !notifiesActor || (outcome & APPLIED) === 0) return [];
-      return [{ post, metric, actor, on: (outcome & ON) !== 0 }];
-    });
-    this.options.listener.applied(events, toggles);
+    this.options.listener.applied(events, listChangedToggles(operations, result.outcomes, this.options.metrics));
   }
 
   async #moveIdleBuckets(): Promise<void> {

@@ -10,7 +10,7 @@ import { MemoryLog } from '../simulation/memory-log.js';
 
 const BUCKETS = 64;
 const OLD = Metrics.parse('likes:toggle,views:tally');
-const NEW = Metrics.parse('likes:toggle,views:tally,shares:tally');
+const NEW = Metrics.parse('likes:toggle,views:tally,shares:tally,visits:unique@30m');
 
 let log: MemoryLog;
 
@@ -64,6 +64,12 @@ describe('a retry of dead letters', () => {
     expect(new Set(sessions).size).toBe(2);
   });
 
+  it('a visit that is counted later has the time at which it was accepted', async () => {
+    await log.addDeadLetters([letter(7, 0, '["a","visits",1,{"actor":"00000000000004d2","atS":1767225600}]')]);
+    await retry(NEW);
+    expect(readEvents()).toMatchObject([{ post: 'a', kind: 'visit', actor: { hi: 0, lo: 1234 }, atS: 1767225600 }]);
+  });
+
   it('letters that still cannot be counted stay, and are reported with the reason of now', async () => {
     await log.addDeadLetters([letter(7, 0, 'no JSON'), letter(8, 1, '["a","shares"]'), letter(9, 0, '["a","views"]')]);
     expect(await retry(OLD)).toEqual({
@@ -78,7 +84,7 @@ describe('a retry of dead letters', () => {
 
   it('of an entry whose events can be counted in part, the others get letters of their own', async () => {
     const entry = {
-      at: 5,
+      at: 5_000,
       events: [
         ['a', 'views'],
         ['b', 'shares'],
@@ -90,8 +96,8 @@ describe('a retry of dead letters', () => {
     expect((await retry(OLD)).summary).toEqual({ retried: 2, left: 2 });
     const left = await log.listDeadLetters(5, 10);
     expect(left.map(({ index, event }) => [index, event])).toEqual([
-      [1, '["b","shares"]'],
-      [3, '["d","unknown"]'],
+      [1, '["b","shares",null,{"atS":5}]'],
+      [3, '["d","unknown",null,{"atS":5}]'],
     ]);
     expect((await retry(NEW)).summary).toEqual({ retried: 1, left: 1 });
     expect(
