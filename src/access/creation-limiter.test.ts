@@ -70,6 +70,21 @@ describe('session marks of an address in a bucket', () => {
   });
 });
 
+describe('a new actor', () => {
+  test.each([
+    ['set', 10],
+    ['visit', 10],
+    ['add', 20],
+    ['adjust', 20],
+  ] as const)('operations of the kind %s are admitted for %i of 20 actors', (kind, admitted) => {
+    const { limiter } = world();
+    const errors = Array.from({ length: 20 }, (_, lo) =>
+      limiter.openClient(ADDRESS, { hi: lo, lo }, true)!.admit(kind, 'page', false),
+    );
+    expect(errors.filter((error) => error === null)).toHaveLength(admitted);
+  });
+});
+
 describe('a new post', () => {
   function viewed(client: ClientCreations, post: string, v: number, outcome = APPLIED): void {
     client.chargeNewPost(outcome, counts(post, v));

@@ -28,7 +28,7 @@ const ACTORS_REMEMBERED = 32_768;
 export interface CreationLimits {
   /** New posts of an address in a minute, with a burst of the same size; 0: no limit. */
   readonly postsPerMinute: number;
-  /** The same for actors without a token that set a toggle from the address for the first time. */
+  /** The same for actors without a token that set a toggle, or count in a unique, from the address for the first time. */
   readonly actorsPerMinute: number;
   /** Posts that all connections of an address may watch at once; 0: no limit. */
   readonly watchedMax: number;
@@ -104,7 +104,7 @@ export class ClientCreations {
   admit(kind: Operation['kind'], post: string, withSession: boolean): ErrorBody | null {
     return (
       this.#admitPost(post) ??
-      (kind === 'set' ? this.#admitActor() : null) ??
+      (kind === 'set' || kind === 'visit' ? this.#admitActor() : null) ??
       (withSession ? this.#admitMark(post) : null)
     );
   }

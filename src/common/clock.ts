@@ -10,6 +10,11 @@ export interface Clock {
   soon(call: () => void): void;
 }
 
+/** Wall time, whole seconds since 1970. */
+export function readSecond(clock: Pick<Clock, 'wallMs'>): number {
+  return Math.floor(clock.wallMs() / 1_000);
+}
+
 export interface Timer {
   cancel(): void;
 }

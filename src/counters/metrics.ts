@@ -73,6 +73,12 @@ export function explainNoDecrement({ name, kind }: Pick<Metric, 'name' | 'kind'>
   return kind.canDecrement ? null : `${name} is a ${kind.name}, which only grows`;
 }
 
+/** @returns how the metric counts actors, for errors of requests that want it otherwise; `null` if it counts without one */
+export function explainUnique({ name, kind }: Pick<Metric, 'name' | 'kind'>): string | null {
+  if (!kind.isUnique) return null;
+  return `${name} is a ${kind.name}, which counts an actor once${kind.windowS === 0 ? '' : ' in a window'}`;
+}
+
 function checkGroup(group: string, options: readonly Metric[]): void {
   if (options.length === 1)
     throw new Error(`"${options[0]!.name}" is the only option of the group ${group}: add another`);

@@ -22,7 +22,7 @@ import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
 import type { Settings } from '../config/settings.js';
-import { CLOCK, REMOTE_TOGGLES, SETTINGS } from '../config/injection-tokens.js';
+import { CLOCK, DATA_CLOCK, REMOTE_TOGGLES, SETTINGS } from '../config/injection-tokens.js';
 import { ActorNotifier, toActorRoom } from './actor-events/actor-notifier.js';
 import { Connection } from './connection.js';
 import type { GatewaySocket } from './gateway-socket.js';
@@ -54,6 +54,7 @@ export class CountsGateway
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(DATA_CLOCK) dataClock: Clock,
     @Inject(Ingest) private readonly ingest: Ingest,
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(Presence) presence: Presence,
@@ -70,7 +71,12 @@ export class CountsGateway
     const subscriptions = new Subscriptions(fanout, metrics, counts, maxPostsPerConnection);
     const backpressure = new ReadBackpressure(ingest, clock);
     this.backpressure = backpressure;
-    this.#context = { subscriptions, ingest, backpressure, fanout, presence, metrics, counts, clock, bots, signatures };
+    this.#context = {
+      ...{ subscriptions, ingest, backpressure, fanout, presence, metrics, counts, clock, dataClock },
+      ...{ bots, signatures },
+      additions: metrics.list.map(({ kind }) => kind.operationFor('increment', true).kind),
+      isSettable: metrics.list.map(({ kind }) => kind.event === 'set'),
+    };
     this.#ackQueue = new FlushQueue(clock);
   }
 

@@ -3,7 +3,7 @@ import { TOKEN_REQUIRED } from '../access/authenticator.js';
 import { RATE_LIMITED_COST, INVALID_COST } from '../access/message-budget.js';
 import { copyText } from '../common/copy-text.js';
 import type { MetricKind } from '../counters/metric-kinds.js';
-import { explainNoDecrement, LIKES, type Metric, VIEWS } from '../counters/metrics.js';
+import { explainNoDecrement, explainUnique, LIKES, type Metric, VIEWS } from '../counters/metrics.js';
 import { computeTokenCost, type Operation } from '../counters/operation.js';
 import { toUpdate } from '../fanout/post-snapshot.js';
 import type { OperationKind } from '../ingest/operation-counts.js';
@@ -28,11 +28,11 @@ export class EventHandlers implements EventReceiver {
 
   act(event: Act, post: string, seq: number | undefined, id: AckId): void {
     if (!this.connection.socket.connected) return;
-    const { list } = this.context.metrics;
+    const { additions, metrics } = this.context;
     // Under long-polling `post` is a slice of the whole request's text and would keep that in memory.
     const own = this.connection.isPolling ? copyText(post) : post;
-    if (event === 'view') this.#act(id, own, seq, list[VIEWS]!, 'add', 1);
-    else this.#act(id, own, seq, list[LIKES]!, 'set', event === 'like' ? 1 : 0);
+    if (event === 'view') this.#act(id, own, seq, metrics.list[VIEWS]!, additions[VIEWS]!, 1);
+    else this.#act(id, own, seq, metrics.list[LIKES]!, 'set', event === 'like' ? 1 : 0);
   }
 
   event(event: string, args: readonly unknown[], id: AckId): void {
@@ -74,7 +74,11 @@ export class EventHandlers implements EventReceiver {
   #add(payload: unknown, id: AckId): void {
     const request = this.#parse(ADD, payload, id);
     const metric = request && this.#findMetric(request.metric, 'add', id);
-    if (request && metric) this.#act(id, request.post, request.seq, metric, 'add', request.by);
+    if (!request || !metric) return;
+    const { post, seq, by } = request;
+    const fault = by === 1 ? null : explainUnique(metric);
+    if (fault === null) this.#act(id, post, seq, metric, this.context.additions[metric.index]!, by);
+    else this.#rejectBadRequest(id, `by must be 1: ${fault}`);
   }
 
   #set(payload: unknown, id: AckId): void {

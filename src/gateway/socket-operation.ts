@@ -1,4 +1,5 @@
 import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
+import { readSecond } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
@@ -15,6 +16,7 @@ export class SocketOperation implements PendingOperation, Writable {
   readonly actor: Key64;
   readonly session: Key64 | null;
   readonly seq: number;
+  readonly atS: number;
   #outcome = 0;
   #counts: PostCounts | null = null;
 
@@ -31,6 +33,7 @@ export class SocketOperation implements PendingOperation, Writable {
     this.actor = connection.actor;
     this.session = seq === undefined ? null : connection.session;
     this.seq = this.session === null ? 0 : (seq ?? 0);
+    this.atS = kind === 'visit' ? readSecond(context.dataClock) : 0;
     connection.order.beginOperation();
   }
 
@@ -61,7 +64,8 @@ export class SocketOperation implements PendingOperation, Writable {
     writer.text('3').integer(this.id!);
     writer.text((outcome & APPLIED) !== 0 ? '[{"ok":true,"applied":true' : '[{"ok":true,"applied":false');
     writer.text((outcome & DUPLICATE) !== 0 ? ',"duplicate":true' : ',"duplicate":false');
-    if (kind === 'set') writer.text((outcome & ON) !== 0 ? ',"on":true' : ',"on":false');
+    if (kind === 'set' && context.isSettable[this.metric])
+      writer.text((outcome & ON) !== 0 ? ',"on":true' : ',"on":false');
     writeCounts(writer.text(',"counts":'), counts, context.presence.countLive(counts), context.metrics);
     writer.text('}}]');
   }

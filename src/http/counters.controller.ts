@@ -6,9 +6,9 @@ import { BotFilter } from '../access/bot-filter.js';
 import { CreationLimiter, type ClientCreations } from '../access/creation-limiter.js';
 import { toRequestKey } from '../access/name-hashing.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
-import type { Clock } from '../common/clock.js';
+import { type Clock, readSecond } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
-import { explainNoDecrement, type Metric } from '../counters/metrics.js';
+import { explainNoDecrement, explainUnique, type Metric } from '../counters/metrics.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
@@ -117,7 +117,7 @@ export class CountersController {
       const put = this.#parsePut(request, id, name, body);
       const identity = await this.authenticator.identify(parseCredentials(request.headers));
       if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_REQUIRED);
-      const operation = toOperation(put, identity);
+      const operation = this.#toOperation(put, identity);
       kind = operation.kind;
       return { operation, creations: this.#admit(request, operation), isLeftOut: put.isLeftOut };
     } catch (error) {
@@ -135,6 +135,15 @@ export class CountersController {
     if (fault !== null) throw new ProtocolError('BAD_REQUEST', `action must be "increment": ${fault}`);
     const isLeftOut = metric.kind.event === 'add' && this.bots.isBot(request.headers['user-agent'], automated);
     return { post, metric, action, key: parseIdempotencyKey(request.headers), isLeftOut };
+  }
+
+  #toOperation({ post, metric, action, key: idempotencyKey }: PutRequest, { actor, key }: Identity): HttpOperation {
+    const fault = key === null ? explainUnique(metric) : null;
+    if (fault !== null) throw new ProtocolError('BAD_REQUEST', `Actor-Id must name the actor: ${fault}`);
+    const session =
+      idempotencyKey === null ? null : toRequestKey({ actor, idempotencyKey, post, metric: metric.name, action });
+    const { kind, value } = metric.kind.operationFor(action, key !== null);
+    return new HttpOperation(post, metric.index, kind, value, key, session, readSecond(this.dataClock));
   }
 
   #admit(request: Request, { kind, post, actor, session }: HttpOperation): ClientCreations | null {
@@ -165,11 +174,4 @@ export class CountersController {
   #toTimestamp({ updatedAtMs }: PostCounts): string | null {
     return updatedAtMs === null ? null : new Date(Math.min(updatedAtMs, this.dataClock.wallMs())).toISOString();
   }
-}
-
-function toOperation({ post, metric, action, key }: PutRequest, identity: Identity): HttpOperation {
-  const { actor } = identity;
-  const session = key === null ? null : toRequestKey({ actor, idempotencyKey: key, post, metric: metric.name, action });
-  const { kind, value } = metric.kind.operationFor(action, identity.key !== null);
-  return new HttpOperation(post, metric.index, kind, value, identity.key, session);
 }

@@ -30,6 +30,7 @@ export class HttpOperation implements PendingOperation {
     readonly value: number,
     readonly actor: Key64 | null,
     readonly session: Key64 | null,
+    readonly atS: number,
   ) {
     this.notifiesActor = actor !== null;
     this.seq = session === null ? 0 : 1;

@@ -66,6 +66,7 @@ class PendingEvent implements PendingOperation {
   readonly actor: Key64 | null;
   readonly session: Key64 | null;
   readonly seq: number;
+  readonly atS: number;
 
   constructor(
     private readonly event: AcceptedEvent,
@@ -80,6 +81,7 @@ class PendingEvent implements PendingOperation {
     this.actor = event.actor;
     this.session = event.session;
     this.seq = event.seq;
+    this.atS = event.atS ?? 0;
   }
 
   settled(outcome: number, counts: PostCounts): void {

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { Subject } from 'rxjs';
 import type { Key64 } from '../../counters/ids.js';
 import { LIKES, Metrics, VIEWS } from '../../counters/metrics.js';
-import { APPLIED, ON } from '../../counters/operation.js';
+import { APPLIED, buildSwitched, ON } from '../../counters/operation.js';
 import type { RemoteToggle } from '../../counters/replication/delta.js';
 import type { CommittedBatch } from '../../ingest/ingest-events.js';
 import type { PendingOperation } from '../../ingest/pending-operation.js';
@@ -10,14 +10,22 @@ import { ActorNotifier, toActorRoom } from './actor-notifier.js';
 
 const ADA = { hi: 1, lo: 2 };
 const ADAS_ROOM = 'actor:0000000100000002';
-const METRICS = Metrics.parse('likes:toggle,views:tally');
+const METRICS = Metrics.parse(
+  'likes:toggle,views:tally,readers:unique,yes:choice@vote,no:choice@vote,maybe:choice@vote',
+);
+const READERS = 2;
+const YES = 3;
+const NO = 4;
+const MAYBE = 5;
 
-/** A namespace with these sockets in Ada's room, and the events that it is given to emit. */
+/** A namespace with these sockets, all in Ada's room, and the events that it is given to emit. */
 function world(sockets: string[], hasRemoteSubscribers?: () => boolean) {
   const committed = new Subject<CommittedBatch>();
   const remoteToggles = new Subject<readonly RemoteToggle[]>();
   const emitted: unknown[] = [];
+  const emitTo = (id: string) => ({ emit: (_: string, event: unknown) => emitted.push([id, event]) });
   const namespace = {
+    sockets: new Map(sockets.map((id) => [id, emitTo(id)])),
     adapter: { rooms: new Map([[ADAS_ROOM, new Set(sockets)]]), ...(hasRemoteSubscribers && { hasRemoteSubscribers }) },
     to: (room: string) => ({
       except: (except: string[]) => ({ emit: (_: string, event: unknown) => emitted.push([room, event, except]) }),
@@ -32,6 +40,19 @@ function world(sockets: string[], hasRemoteSubscribers?: () => boolean) {
 
 function like(socketId: string | null, post = 'a', actor: Key64 = ADA): PendingOperation {
   return { kind: 'set', post, metric: LIKES, actor, socketId, notifiesActor: true } as PendingOperation;
+}
+
+/** An operation on an option of the vote. */
+function choose(metric: number, socketId: string | null): PendingOperation {
+  return { ...like(socketId), metric };
+}
+
+function chose(putOff: number, metric: number = NO): number {
+  return APPLIED | ON | buildSwitched({ metric }, [putOff]);
+}
+
+function changed(metric: string, on: boolean): object {
+  return { post: 'a', metric, on };
 }
 
 function liked(post = 'a', on = true): object {
@@ -84,6 +105,55 @@ test('a connection that set the same toggle later in the batch is not notified o
     [ADAS_ROOM, liked('b'), ['two']],
     [ADAS_ROOM, liked('a', false), ['two']],
   ]);
+});
+
+test('all connections of an actor are notified of the option that a choice put off', () => {
+  const { commit, emitted } = world(['one', 'two']);
+  commit([choose(NO, 'one')], [chose(YES)]);
+  expect(emitted).toEqual([
+    [ADAS_ROOM, changed('no', true), ['one']],
+    [ADAS_ROOM, changed('yes', false), []],
+  ]);
+});
+
+test('a single connection is notified of all options that its choice may have put off', () => {
+  const { commit, emitted } = world(['one']);
+  commit([choose(NO, 'one')], [APPLIED | ON | buildSwitched({ metric: NO }, [YES, MAYBE])]);
+  expect(emitted).toEqual([
+    [ADAS_ROOM, changed('yes', false), []],
+    [ADAS_ROOM, changed('maybe', false), []],
+  ]);
+});
+
+test('a connection that has set an option later in the batch is not notified that it was put off before', () => {
+  const { commit, emitted } = world(['one']);
+  commit([choose(YES, 'one'), choose(NO, 'one'), choose(YES, 'one')], [APPLIED | ON, chose(YES), chose(NO, YES)]);
+  expect(emitted).toEqual([
+    [ADAS_ROOM, changed('yes', false), ['one']],
+    [ADAS_ROOM, changed('no', false), []],
+  ]);
+});
+
+test('a connection without an actor is notified of the option that its choice put off, and nobody else is', () => {
+  const { commit, emitted } = world(['one', 'two']);
+  const anonymous = { notifiesActor: false };
+  commit([{ ...choose(NO, 'one'), ...anonymous }], [chose(YES)]);
+  commit([{ ...choose(YES, null), ...anonymous }], [chose(NO, YES)]);
+  commit(
+    [
+      { ...choose(YES, 'one'), ...anonymous },
+      { ...choose(NO, 'one'), ...anonymous },
+    ],
+    [chose(NO, YES), 0],
+  );
+  expect(emitted).toEqual([['one', changed('yes', false)]]);
+});
+
+test('nobody is notified of a unique, from here or from another region', () => {
+  const { commit, remoteToggles, emitted } = world(['one', 'two']);
+  commit([choose(READERS, 'one')], [APPLIED | ON]);
+  remoteToggles.next([{ post: 'a', metric: READERS, actor: ADA, on: true }]);
+  expect(emitted).toEqual([]);
 });
 
 test('all connections of an actor are notified of a toggle from another region', () => {

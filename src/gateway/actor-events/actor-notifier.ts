@@ -1,11 +1,15 @@
 import type { Observable } from 'rxjs';
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { APPLIED, ON } from '../../counters/operation.js';
+import { APPLIED, ON, readSwitched, SWITCHED } from '../../counters/operation.js';
 import type { RemoteToggle } from '../../counters/replication/delta.js';
 import type { CommittedBatch } from '../../ingest/ingest-events.js';
 import type { PendingOperation } from '../../ingest/pending-operation.js';
 import type { MineEvent } from '../../protocol/messages.js';
+
+interface MineEmitter {
+  emit(event: 'mine', payload: MineEvent): unknown;
+}
 
 /** Socket.IO's namespace, as far as it is used here. */
 interface Namespace {
@@ -14,7 +18,9 @@ interface Namespace {
     /** Present only in the adapter that BroadcastAdapter makes. */
     hasRemoteSubscribers?(room: string): boolean;
   };
-  to(room: string): { except(rooms: string[]): { emit(event: 'mine', payload: MineEvent): unknown } };
+  /** By id: those of this gateway. */
+  readonly sockets: ReadonlyMap<string, MineEmitter>;
+  to(room: string): { except(rooms: string[]): MineEmitter };
 }
 
 /**
@@ -25,7 +31,10 @@ export function toActorRoom({ hi, lo }: Key64): string {
   return `actor:${toHex32(hi)}${toHex32(lo)}`;
 }
 
-/** Notifies an actor's connections of toggles that changed through another connection, over HTTP, or in another region. */
+/**
+ * Notifies an actor's connections of toggles that changed through another connection, over HTTP, or in another region. Actors do not see
+ * which uniques count them.
+ */
 export class ActorNotifier {
   constructor(
     private readonly namespace: Namespace,
@@ -36,6 +45,7 @@ export class ActorNotifier {
     committed.subscribe((batch) => this.#notifyOfBatch(batch));
     remoteToggles.subscribe((toggles) => {
       for (const { post, metric, actor, on } of toggles) {
+        if (!this.#isSettable(metric)) continue;
         const room = toActorRoom(actor);
         if (this.#hasListeners(room, null)) this.#emit(room, post, metric, on, []);
       }
@@ -46,10 +56,33 @@ export class ActorNotifier {
     for (let i = answeredFrom; i < operations.length; i++) {
       const operation = operations[i]!;
       const outcome = outcomes[i]!;
-      if (operation.kind !== 'set' || (outcome & APPLIED) === 0 || !operation.notifiesActor) continue;
-      const room = toActorRoom(operation.actor!);
-      if (!this.#hasListeners(room, operation.socketId)) continue;
-      this.#emit(room, operation.post, operation.metric, (outcome & ON) !== 0, socketsThatSet(operations, i));
+      if (operation.kind !== 'set' || (outcome & APPLIED) === 0 || !this.#isSettable(operation.metric)) continue;
+      if (operation.notifiesActor) this.#notifyOthers(operations, i, (outcome & ON) !== 0);
+      if ((outcome & SWITCHED) !== 0) this.#notifyOfPutOff(operations, i, outcome);
+    }
+  }
+
+  #isSettable(metric: number): boolean {
+    return this.metrics.list[metric]!.kind.event === 'set';
+  }
+
+  #notifyOthers(operations: readonly PendingOperation[], index: number, on: boolean): void {
+    const { actor, socketId, post, metric } = operations[index]!;
+    const room = toActorRoom(actor!);
+    if (!this.#hasListeners(room, socketId)) return;
+    this.#emit(room, post, metric, on, socketsThatSet(operations, index, metric));
+  }
+
+  /** The acknowledgement of a choice does not say which other options it has put off, so the connection that sent it is notified, too. */
+  #notifyOfPutOff(operations: readonly PendingOperation[], index: number, outcome: number): void {
+    const { actor, socketId, notifiesActor, post, metric } = operations[index]!;
+    const room = notifiesActor ? toActorRoom(actor!) : null;
+    if (room !== null && !this.#hasListeners(room, null)) return;
+    for (const other of readSwitched(outcome, metric, this.metrics.otherOptions[metric]!)) {
+      const except = socketsThatSet(operations, index, other);
+      if (room !== null) this.#emit(room, post, other, false, except);
+      else if (socketId !== null && !except.includes(socketId))
+        this.namespace.sockets.get(socketId)?.emit('mine', this.#toEvent(post, other, false));
     }
   }
 
@@ -62,16 +95,23 @@ export class ActorNotifier {
   }
 
   #emit(room: string, post: string, metric: number, on: boolean, except: string[]): void {
-    this.namespace.to(room).except(except).emit('mine', { post, metric: this.metrics.list[metric]!.name, on });
+    this.namespace
+      .to(room)
+      .except(except)
+      .emit('mine', this.#toEvent(post, metric, on));
+  }
+
+  #toEvent(post: string, metric: number, on: boolean): MineEvent {
+    return { post, metric: this.metrics.list[metric]!.name, on };
   }
 }
 
 /**
- * Sockets that sent the operation at `from`, or a later one of the batch for the same toggle. They are not notified,
+ * Sockets that sent the operation at `from`, or a later one of the batch, for this toggle of its post and actor. They are not notified,
  * because their acknowledgements, which are as new or newer, have been written before the notification.
  */
-function socketsThatSet(operations: readonly PendingOperation[], from: number): string[] {
-  const { post, metric, actor } = operations[from]!;
+function socketsThatSet(operations: readonly PendingOperation[], from: number, metric: number): string[] {
+  const { post, actor } = operations[from]!;
   const sockets: string[] = [];
   for (let i = from; i < operations.length; i++) {
     const other = operations[i]!;

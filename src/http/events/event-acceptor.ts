@@ -7,8 +7,8 @@ import { type ClientCreations, CreationLimiter } from '../../access/creation-lim
 import { INVALID_COST } from '../../access/message-budget.js';
 import { toSessionKey } from '../../access/name-hashing.js';
 import { PostSignatureVerifier } from '../../access/post-signature-verifier.js';
-import type { Clock } from '../../common/clock.js';
-import { CLOCK, EVENT_INTAKE, SETTINGS } from '../../config/injection-tokens.js';
+import { type Clock, readSecond } from '../../common/clock.js';
+import { CLOCK, DATA_CLOCK, EVENT_INTAKE, SETTINGS } from '../../config/injection-tokens.js';
 import type { Settings } from '../../config/settings.js';
 import { computeTokenCost } from '../../counters/operation.js';
 import type { AcceptedEvent, EventIntake } from '../../ingest/event-intake.js';
@@ -34,6 +34,7 @@ export class EventAcceptor {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
+    @Inject(DATA_CLOCK) private readonly dataClock: Clock,
     @Inject(EVENT_INTAKE) private readonly intake: EventIntake,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(CreationLimiter) private readonly creationLimiter: CreationLimiter,
@@ -94,6 +95,7 @@ export class EventAcceptor {
       identity,
       session: session === undefined ? null : toSessionKey(identity.actor, session),
       creations,
+      atS: readSecond(this.dataClock),
       onCounts: creations && ((outcome, counts) => creations.chargeNewPost(outcome, counts)),
     };
   }

@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { Identity } from '../../access/authenticator.js';
 import { toRequestKey } from '../../access/name-hashing.js';
 import type { Key64 } from '../../counters/ids.js';
-import { explainNoDecrement, type Metric, type Metrics } from '../../counters/metrics.js';
+import { explainNoDecrement, explainUnique, type Metric, type Metrics } from '../../counters/metrics.js';
 import type { AcceptedEvent } from '../../ingest/event-intake.js';
 import { type ErrorBody, errorBody } from '../../protocol/errors.js';
 import { DEFAULT_EVENT_METRIC, EVENT } from '../../protocol/http-request-schemas.js';
@@ -15,6 +15,8 @@ export interface EventSource {
   readonly identity: Identity;
   /** The session that the `seq` of events belongs to; `null`: none. */
   readonly session: Key64 | null;
+  /** When the request was accepted, seconds since 1970. */
+  readonly atS: number;
   readonly onCounts: AcceptedEvent['onCounts'];
 }
 
@@ -45,8 +47,13 @@ export class EventParser {
       const names = this.metrics.list.map(({ name }) => name).join(', ');
       return errorBody('BAD_REQUEST', `metric must be one of: ${names}`);
     }
-    const fault = findKindFault(fields, metric) ?? this.#findSeqFault(fields);
+    const fault = findKindFault(fields, metric) ?? this.#findActorFault(metric) ?? this.#findSeqFault(fields);
     return fault === null ? this.#toEvent(fields, metric) : errorBody('BAD_REQUEST', fault);
+  }
+
+  #findActorFault(metric: Metric): string | null {
+    const fault = this.source.identity.key === null ? explainUnique(metric) : null;
+    return fault === null ? null : `Actor-Id, or actor beside events in the body, must name the actor: ${fault}`;
   }
 
   /** A session has counted everything below its last `seq`, so a lower one would be accepted and never counted. */
@@ -60,7 +67,7 @@ export class EventParser {
   }
 
   #toEvent({ post, by, on, key, seq }: EventFields, metric: Metric): AcceptedEvent {
-    const { identity, session, onCounts } = this.source;
+    const { identity, session, atS, onCounts } = this.source;
     const action = on === false ? 'decrement' : 'increment';
     const { actor } = identity;
     const sessionOfSeq = seq === undefined ? null : session;
@@ -76,6 +83,7 @@ export class EventParser {
           ? sessionOfSeq
           : toRequestKey({ actor, idempotencyKey: key, post, metric: metric.name, action }),
       seq: key === undefined ? (seq ?? 0) : 1,
+      atS,
       notifiesActor: identity.key !== null,
       onCounts,
     };
@@ -84,10 +92,16 @@ export class EventParser {
 
 function findKindFault({ by, on }: EventFields, metric: Metric): string | null {
   const { name, kind } = metric;
+  if (kind.isUnique) return findUniqueFault({ by, on }, metric);
   if (kind.event === 'add') return on === undefined ? null : `on must be left out: ${name} is a ${kind.name}, use by`;
   if (by !== undefined) return `by must be left out: ${name} is a ${kind.name}, use on`;
   const fault = on === false ? explainNoDecrement(metric) : null;
   return fault === null ? null : `on must be true: ${fault}`;
+}
+
+function findUniqueFault({ by = 1, on }: Pick<EventFields, 'by' | 'on'>, metric: Metric): string | null {
+  if (on !== undefined) return `on must be left out: ${explainUnique(metric)}`;
+  return by === 1 ? null : `by must be 1: ${explainUnique(metric)}`;
 }
 
 /**

@@ -5,7 +5,7 @@ import { errorResponses, JSON_TYPE, jsonResponse, metricParameter, type Operatio
 const LINES_TYPE = 'application/x-ndjson';
 const EVENTS = { $ref: '#/components/schemas/Events' };
 
-export function describeEvents(): Operation {
+export function describeEvents(metrics: Metrics): Operation {
   return {
     tags: ['events'],
     operationId: 'sendEvents',
@@ -13,7 +13,8 @@ export function describeEvents(): Operation {
     description:
       `At most ${EVENTS_MAX} events and ${EVENT_BYTES_MAX / 1024} KiB. Responds when all events that are not in \`rejected\` are ` +
       'committed and durable. With an error as the response, none is counted, except by `UNAVAILABLE`. Any content type but JSON ' +
-      'may have one event a line.',
+      'may have one event a line.' +
+      describeUniques(metrics),
     parameters: [{ $ref: '#/components/parameters/actorId' }],
     requestBody: {
       required: true,
@@ -35,7 +36,7 @@ export function describeView(metrics: Metrics): Operation {
     tags: ['events'],
     operationId: 'sendView',
     summary: 'Count one view without its outcome',
-    description: 'The body of the request is ignored.',
+    description: `The body of the request is ignored.${describeUniques(metrics)}`,
     parameters: [
       { $ref: '#/components/parameters/postInQuery' },
       {
@@ -58,13 +59,19 @@ export function describePicture(metrics: Metrics): Operation {
     tags: ['events'],
     operationId: 'showPicture',
     summary: 'Count one view by a transparent picture',
-    description: 'For mails and pages without scripts. HEAD and prefetches are not counted.',
+    description: `For mails and pages without scripts. HEAD and prefetches are not counted.${describeUniques(metrics)}`,
     parameters: [metricParameter(namesOfTallies(metrics))],
     responses: {
       200: { description: 'A pixel.', content: { 'image/gif': { schema: { type: 'string' } } } },
       ...errorResponses(400, 401, 403, 429, 503),
     },
   };
+}
+
+/** Begins with a space; empty without uniques. */
+function describeUniques({ list }: Metrics): string {
+  const names = list.filter(({ kind }) => kind.isUnique).map(({ name }) => `\`${name}\``);
+  return names.length === 0 ? '' : ` Each event of ${names.join(', ')} counts its actor, and is rejected without one.`;
 }
 
 function namesOfTallies({ list }: Metrics): string[] {
