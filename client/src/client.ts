@@ -2,6 +2,7 @@ import { type Environment, systemEnvironment } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import { randomId, storedActor } from './identity.js';
 import { LeavingPage } from './leaving-page.js';
+import { MetricRules } from './metric-rules.js';
 import { ReconnectingConnection } from './reconnecting-connection.js';
 import type { Change } from './post-counts.js';
 import { Session, type SessionListener } from './session.js';
@@ -46,6 +47,10 @@ export interface Post {
   add(metric: string, by?: number): Promise<void>;
   /** Turns a toggle on or off; `like` and `unlike` do so for `likes`. */
   set(metric: string, on: boolean): Promise<void>;
+  /** Turns an option of a choice on, and the other one of its group off. Rejects with BAD_REQUEST if there is no such option. */
+  choose(option: string): Promise<void>;
+  /** Takes a choice back. */
+  unchoose(option: string): Promise<void>;
 }
 
 export interface LiveCountsEvents {
@@ -63,6 +68,11 @@ export interface LiveCounts {
   readonly watched: number;
   /** Number of operations that are shown but not acknowledged yet. */
   readonly waiting: number;
+  /**
+   * The options of a group of choices, in the order of the gateway's settings. Empty until the first counts arrive, and if
+   * the gateway has no such group.
+   */
+  options(group: string): readonly string[];
   /** @throws LiveCountsError BAD_REQUEST unless the id has 1 to 64 characters of `A-Z a-z 0-9 _ . : -` */
   post(id: string): Post;
   /** @returns a function that removes the listener */
@@ -74,8 +84,10 @@ export interface LiveCounts {
 /** Connects when a post is subscribed or an operation is made, so creating a client costs nothing. */
 export class Client implements LiveCounts {
   state: 'syncing' | 'synced' = 'syncing';
+  readonly #identity: Pick<Options, 'token' | 'actor'>;
   readonly #environment: Environment;
   readonly #sessionId = randomId();
+  readonly #rules = new MetricRules();
   readonly #session: Session;
   readonly #subscriptions: Subscriptions;
   readonly #connection: ReconnectingConnection;
@@ -89,9 +101,10 @@ export class Client implements LiveCounts {
 
   constructor(
     url: string,
-    private readonly options: Options,
+    options: Options,
     transports: (origin: string, environment: Environment) => readonly Transport[],
   ) {
+    this.#identity = options;
     const environment = { ...systemEnvironment(), ...options.environment };
     this.#environment = environment;
     if (environment.isAutomated) console.info(AUTOMATED_NOTICE);
@@ -101,6 +114,7 @@ export class Client implements LiveCounts {
     this.#session = this.#makeSession(offered.at(-1)!);
     this.#subscriptions = new Subscriptions(
       environment.clock,
+      this.#rules,
       () => this.#updateState(),
       () => this.#connection.markProven(),
     );
@@ -114,6 +128,10 @@ export class Client implements LiveCounts {
 
   get waiting(): number {
     return this.#session.unacknowledged.length;
+  }
+
+  options(group: string): readonly string[] {
+    return this.#rules.options(group);
   }
 
   post(id: string): Post {
@@ -135,6 +153,8 @@ export class Client implements LiveCounts {
       view: () => this.#perform(id, 'views', 1),
       add: (metric, by = 1) => this.#perform(id, metric, by),
       set: (metric, on) => this.#perform(id, metric, on),
+      choose: (option) => this.#choose(id, option, true),
+      unchoose: (option) => this.#choose(id, option, false),
     };
   }
 
@@ -153,6 +173,12 @@ export class Client implements LiveCounts {
     this.#session.rejectAll(closedError());
     this.#subscriptions.clear();
     this.#listeners.clear();
+  }
+
+  async #choose(post: string, option: string, on: boolean): Promise<void> {
+    const problem = this.#rules.explainUnknown(option);
+    if (problem) throw new LiveCountsError('BAD_REQUEST', problem);
+    await this.#perform(post, option, on);
   }
 
   async #perform(post: string, metric: string, value: boolean | number): Promise<void> {
@@ -218,7 +244,7 @@ export class Client implements LiveCounts {
   }
 
   async #readCredentials(refused: boolean): Promise<Credentials> {
-    const { token, actor } = this.options;
+    const { token, actor } = this.#identity;
     const given = typeof token === 'function' ? await token(refused) : token;
     // The last actor is used again: it stays the same at every connection even if nothing can be stored.
     const made = (): string => this.#credentials?.actor ?? storedActor(this.#environment.storage);

@@ -1,5 +1,5 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
-import type { ByeEvent, Failure, Update } from '../../src/protocol/messages.js';
+import type { ByeEvent, Failure, MetricRules, Update } from '../../src/protocol/messages.js';
 import type { Environment, Timer } from './environment.js';
 import { readEvents } from './event-reader.js';
 import { requestKey } from './posted-events.js';
@@ -181,7 +181,9 @@ class EventsConnection implements TransportConnection {
     this.#stream = stream;
     this.#expectEvent();
     void this.#follow(events, stream);
-    return { ok: true, counts: JSON.parse(value.data) as Update[] };
+    const counts = JSON.parse(value.data) as (Update & MetricRules)[];
+    // The first update has the rules.
+    return { ...counts[0], ok: true, counts };
   }
 
   async #follow(events: ReturnType<typeof readEvents>, stream: AbortController): Promise<void> {

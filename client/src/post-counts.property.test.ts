@@ -1,10 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Update } from '../../src/protocol/messages.js';
+import { MetricRules } from './metric-rules.js';
 import { type Change, PostCounts } from './post-counts.js';
 import type { Acknowledgement, ClientOperation, Snapshot } from './transport.js';
 
 const RUNS = 500 * Number(process.env['TEST_SCALE'] ?? 1);
+
+const OPTIONS = ['yes', 'no'];
+const RULES = new MetricRules();
+RULES.receive({ choices: { vote: OPTIONS } });
 
 /** A gateway with one post, one actor and its session. */
 class Gateway {
@@ -12,34 +17,36 @@ class Gateway {
   version = 1;
   views = 100;
   likedByOthers = 50;
-  liked = false;
+  /** The toggles that are on. */
+  readonly mine = new Set<string>();
   #lastSeq = 0;
 
   get update(): Update {
-    const likes = this.likedByOthers + Number(this.liked);
-    return { post: 'p', e: `e${this.epoch}`, v: this.version, likes, views: this.views, live: 1 };
+    const [likes, yes, no] = ['likes', ...OPTIONS].map((metric) => this.likedByOthers + Number(this.mine.has(metric)));
+    return { post: 'p', e: `e${this.epoch}`, v: this.version, likes, yes, no, views: this.views, live: 1 };
   }
 
   get snapshot(): Snapshot {
-    return { ...this.update, mine: this.liked ? ['likes'] : [] };
+    return { ...this.update, mine: [...this.mine].sort() };
   }
 
-  apply({ seq, value }: ClientOperation): Acknowledgement {
+  apply({ seq, metric, value }: ClientOperation): Acknowledgement {
     if (seq > this.#lastSeq) {
       this.#lastSeq = seq;
+      if (typeof value === 'boolean') this.toggle(metric, value);
+      else this.views += value;
       this.version++;
-      if (typeof value === 'number') this.views += value;
-      else this.liked = value;
     }
     const answer = { ok: true as const, counts: this.update };
-    return typeof value === 'number' ? answer : { ...answer, on: this.liked };
+    return typeof value === 'number' ? answer : { ...answer, on: this.mine.has(metric) };
   }
 
-  /** Toggles as the same actor in another tab. */
-  toggle(on: boolean): void {
-    if (this.liked === on) return;
+  toggle(metric: string, on: boolean): void {
+    if (this.mine.has(metric) === on) return;
     this.version++;
-    this.liked = on;
+    if (on && OPTIONS.includes(metric)) for (const option of OPTIONS) this.mine.delete(option);
+    if (on) this.mine.add(metric);
+    else this.mine.delete(metric);
   }
 
   failOver(): void {
@@ -57,7 +64,7 @@ class Gateway {
 /** One client of that gateway, which sends one operation at a time, and the messages to it, delivered in any order. */
 class World {
   readonly gateway = new Gateway();
-  readonly counts = new PostCounts();
+  readonly counts = new PostCounts(RULES);
   readonly changes: Change[] = [];
   readonly #messages: (() => void)[] = [];
   readonly #queue: ClientOperation[] = [];
@@ -124,9 +131,10 @@ class World {
     this.#messages.push(() => this.counts.applySnapshot(snapshot));
   }
 
-  toggleElsewhere(on: boolean): void {
-    this.gateway.toggle(on);
-    this.#messages.push(() => this.counts.applyToggle('likes', on));
+  /** Toggles as the same actor in another tab. */
+  toggleElsewhere(metric: string, on: boolean): void {
+    this.gateway.toggle(metric, on);
+    this.#messages.push(() => this.counts.applyToggle(metric, on));
   }
 
   deliver(which: number, repeats: boolean): void {
@@ -178,10 +186,18 @@ const growth: fc.Arbitrary<Step> = fc.oneof(
   ),
 );
 const taking: fc.Arbitrary<Step> = fc.oneof(
-  fc.constant<Step>((world) => world.act('likes', false)),
+  fc.tuple(fc.constantFrom('likes', ...OPTIONS), fc.boolean()).map<Step>(
+    ([metric, on]) =>
+      (world) =>
+        world.act(metric, on),
+  ),
   fc.constant<Step>((world) => world.gateway.others(0, -1)),
   fc.constant<Step>((world) => world.gateway.failOver()),
-  fc.boolean().map<Step>((on) => (world) => world.toggleElsewhere(on)),
+  fc.tuple(fc.constantFrom('likes', ...OPTIONS), fc.boolean()).map<Step>(
+    ([metric, on]) =>
+      (world) =>
+        world.toggleElsewhere(metric, on),
+  ),
 );
 const refusal = fc.constant<Step>((world) => world.refuse());
 
@@ -197,8 +213,8 @@ describe('the counts of a post', () => {
       fc.property(fc.array(fc.oneof(delivery, growth, taking, refusal), { maxLength: 60 }), (steps) => {
         const world = run(steps);
         world.settle();
-        const { likes, views } = world.gateway.update as unknown as Record<string, number>;
-        expect(world.shown.counts).toMatchObject({ likes, views });
+        const { likes, views, yes, no } = world.gateway.update;
+        expect(world.shown.counts).toMatchObject({ likes, views, yes, no });
         expect(world.shown.mine).toEqual(world.gateway.snapshot.mine);
       }),
       { numRuns: RUNS },
@@ -239,12 +255,15 @@ describe('the counts of a post', () => {
   });
 
   test('rejected operations leave no trace: the counts equal those of a client without operations', () => {
-    const acting = fc.constantFrom<[string, boolean | number]>(['likes', true], ['likes', false], ['views', 3]);
+    const acting = fc.constantFrom<[string, boolean | number]>(
+      ...(['likes', ...OPTIONS].flatMap((metric) => [true, false].map((on) => [metric, on])) as [string, boolean][]),
+      ['views', 3],
+    );
     const hearing = fc.constantFrom('publish', 'others', 'refuse');
     fc.assert(
       fc.property(fc.array(fc.oneof(acting, hearing), { maxLength: 40 }), (steps) => {
         const world = new World();
-        const onlooker = new PostCounts();
+        const onlooker = new PostCounts(RULES);
         onlooker.applySnapshot(world.gateway.snapshot);
         for (const step of steps) {
           if (typeof step !== 'string') world.act(...step);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Update } from '../../src/protocol/messages.js';
+import { MetricRules } from './metric-rules.js';
 import { PostCounts } from './post-counts.js';
 
 function update(v: number, likes: number, views = 0): Update {
@@ -8,7 +9,7 @@ function update(v: number, likes: number, views = 0): Update {
 
 describe('the counts of a post', () => {
   test('an operation is not added to a frame that overtakes its acknowledgement', () => {
-    const counts = new PostCounts();
+    const counts = new PostCounts(new MetricRules());
     counts.applySnapshot({ ...update(1, 10), mine: [] });
     const operation = { seq: 1, post: 'p', metric: 'likes', value: true };
     const shown: (number | undefined)[] = [];
@@ -25,7 +26,7 @@ describe('the counts of a post', () => {
   });
 
   test('a toggle that another connection of this actor counted first moves no number until its counts arrive', () => {
-    const counts = new PostCounts();
+    const counts = new PostCounts(new MetricRules());
     counts.applySnapshot({ ...update(1, 10), mine: [] });
     counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
     counts.sent(1);
@@ -38,7 +39,7 @@ describe('the counts of a post', () => {
   });
 
   test('a rejected operation takes back only itself', () => {
-    const counts = new PostCounts();
+    const counts = new PostCounts(new MetricRules());
     counts.applySnapshot({ ...update(1, 0, 10), mine: [] });
     for (const seq of [1, 2, 3]) counts.addPending({ seq, post: 'p', metric: 'views', value: seq });
     expect(counts.takeChange('local')?.counts.views).toBe(16);
@@ -47,7 +48,7 @@ describe('the counts of a post', () => {
   });
 
   test('a like of a liked post and an unlike of another one change nothing', () => {
-    const counts = new PostCounts();
+    const counts = new PostCounts(new MetricRules());
     counts.applySnapshot({ ...update(1, 10), mine: ['likes'] });
     counts.takeChange('snapshot');
     counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
@@ -57,7 +58,7 @@ describe('the counts of a post', () => {
   });
 
   test('a new epoch replaces the counts even with lower ones', () => {
-    const counts = new PostCounts();
+    const counts = new PostCounts(new MetricRules());
     counts.applyFrame(update(9, 10));
     counts.applyFrame({ ...update(1, 4), e: 'f' });
     counts.applyFrame({ ...update(1, 5), e: 'f' });
@@ -65,21 +66,21 @@ describe('the counts of a post', () => {
   });
 
   test('the number of viewers is taken from every frame, whatever its version', () => {
-    const counts = new PostCounts();
+    const counts = new PostCounts(new MetricRules());
     counts.applyFrame(update(9, 10));
     counts.applyFrame({ ...update(8, 7), live: 5 });
     expect(counts.takeChange('remote')?.counts).toEqual({ likes: 10, views: 0, live: 5 });
   });
 
   test('a metric named like a property of every object is counted', () => {
-    const counts = new PostCounts();
+    const counts = new PostCounts(new MetricRules());
     counts.applyFrame(update(1, 0));
     counts.addPending({ seq: 1, post: 'p', metric: 'constructor', value: 2 });
     expect(Object.entries(counts.takeChange('local')!.counts)).toContainEqual(['constructor', 2]);
   });
 
   test('an operation acknowledged without counts shows until it is dropped, then the counts of the frames', () => {
-    const counts = new PostCounts();
+    const counts = new PostCounts(new MetricRules());
     counts.applyFrame(update(1, 10));
     counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
     counts.sent(1);
@@ -93,7 +94,7 @@ describe('the counts of a post', () => {
   });
 
   test('an acknowledgement with counts drops earlier operations that were acknowledged without', () => {
-    const counts = new PostCounts();
+    const counts = new PostCounts(new MetricRules());
     counts.applySnapshot(update(1, 0));
     counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
     counts.sent(1);

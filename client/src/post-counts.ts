@@ -1,4 +1,5 @@
 import type { Update } from '../../src/protocol/messages.js';
+import type { MetricRules } from './metric-rules.js';
 import type { Acknowledgement, KnownVersion, ClientOperation, Snapshot } from './transport.js';
 
 export interface Counts {
@@ -48,9 +49,11 @@ export class PostCounts {
   readonly #lags = new Map<string, number>();
   /** Keyed by seq, in its order. */
   readonly #pending = new Map<number, Pending>();
-  /** Keyed by metric, while operations of that metric are pending. */
+  /** Keyed by metric, while operations that affect the metric are pending. */
   readonly #expected = new Map<string, number>();
   #lastEmitted: { readonly counts: ReadonlyMap<string, number>; readonly mine: readonly string[] } | undefined;
+
+  constructor(private readonly rules: MetricRules) {}
 
   /** The version to subscribe again with; undefined while only a snapshot has the actor's toggles. */
   get knownVersion(): KnownVersion | undefined {
@@ -63,16 +66,16 @@ export class PostCounts {
 
   addPending(operation: ClientOperation): void {
     const pending = { ...operation, wasSent: false };
-    this.#moveShown(operation.metric, () => this.#pending.set(operation.seq, pending));
+    this.#moveShown(operation, () => this.#pending.set(operation.seq, pending));
   }
 
   /** Records that the operation is on its way, for the first time or again. */
   sent(seq: number): void {
     const pending = this.#pending.get(seq);
     if (!pending || pending.wasSent) return;
-    const shown = this.#shown(pending.metric);
+    const affected = this.rules.affected(pending).map((metric) => [metric, this.#shown(metric)] as const);
     pending.wasSent = true;
-    if (shown !== undefined) this.#expected.set(pending.metric, shown);
+    for (const [metric, shown] of affected) if (shown !== undefined) this.#expected.set(metric, shown);
   }
 
   /**
@@ -104,7 +107,7 @@ export class PostCounts {
   /** Drops an operation that was not counted. */
   reject(seq: number): void {
     const pending = this.#pending.get(seq);
-    if (pending) this.#moveShown(pending.metric, () => this.#remove(seq));
+    if (pending) this.#moveShown(pending, () => this.#remove(seq));
   }
 
   applySnapshot(update: Snapshot): void {
@@ -117,8 +120,9 @@ export class PostCounts {
     this.#toggleVersion = [e, v];
     if (!taken) return;
     // Counts and toggles come from the same moment: a toggle that is on is included in the count.
-    for (const { metric, value } of this.#pending.values()) {
-      if (typeof value === 'boolean')
+    for (const operation of this.#pending.values()) {
+      if (typeof operation.value !== 'boolean') continue;
+      for (const metric of this.rules.affected(operation))
         this.#expected.set(metric, this.#gatewayCount(metric) + this.#effects(metric).total);
     }
   }
@@ -129,9 +133,8 @@ export class PostCounts {
 
   /** Takes a toggle that this actor changed through another connection. It arrives before the counts that include it. */
   applyToggle(metric: string, on: boolean): void {
-    if (this.#toggles.has(metric) !== on) this.#lags.set(metric, on ? 1 : -1);
-    if (on) this.#toggles.add(metric);
-    else this.#toggles.delete(metric);
+    for (const affected of this.rules.affected({ metric, value: on }))
+      this.#setToggle(affected, on && affected === metric);
   }
 
   /** The change since the last call; undefined before the first counts, and when nothing has changed. */
@@ -139,10 +142,13 @@ export class PostCounts {
     if (!this.#gatewayCounts) return undefined;
     const counts = new Map(this.#gatewayCounts);
     const toggles = new Set(this.#toggles);
-    for (const { metric, value } of this.#pending.values()) {
-      counts.set(metric, this.#shown(metric) ?? 0);
-      if (value === true) toggles.add(metric);
-      if (value === false) toggles.delete(metric);
+    for (const operation of this.#pending.values()) {
+      for (const metric of this.rules.affected(operation)) {
+        counts.set(metric, this.#shown(metric) ?? 0);
+        const effect = this.rules.effectOn(metric, operation);
+        if (effect === true) toggles.add(metric);
+        if (effect === false) toggles.delete(metric);
+      }
     }
     const before = this.#lastEmitted;
     const mine = [...toggles].sort();
@@ -158,23 +164,31 @@ export class PostCounts {
     return { counts: toCounts(this.#lastEmitted.counts), delta: {}, mine: this.#lastEmitted.mine, source: 'snapshot' };
   }
 
+  #setToggle(metric: string, on: boolean): void {
+    if (this.#toggles.has(metric) !== on) this.#lags.set(metric, on ? 1 : -1);
+    if (on) this.#toggles.add(metric);
+    else this.#toggles.delete(metric);
+  }
+
   #gatewayCount(metric: string): number {
     return this.#gatewayCounts?.get(metric) ?? 0;
   }
 
   #remove(seq: number): void {
     this.#pending.delete(seq);
-    const metrics = new Set(Array.from(this.#pending.values(), ({ metric }) => metric));
+    const metrics = new Set([...this.#pending.values()].flatMap((operation) => this.rules.affected(operation)));
     for (const metric of this.#expected.keys()) if (!metrics.has(metric)) this.#expected.delete(metric);
   }
 
-  /** Moves the shown count by the same amount as the effect of all pending operations. */
-  #moveShown(metric: string, change: () => void): void {
-    const shown = this.#shown(metric);
-    const before = this.#effects(metric).total;
+  /** Moves the shown counts by the same amount as the effect of all pending operations. */
+  #moveShown(operation: ClientOperation, change: () => void): void {
+    const before = this.rules.affected(operation).map((metric) => {
+      return { metric, shown: this.#shown(metric), total: this.#effects(metric).total };
+    });
     change();
-    const { total } = this.#effects(metric);
-    if (shown !== undefined && this.#pending.size > 0) this.#expected.set(metric, shown + total - before);
+    if (this.#pending.size === 0) return;
+    for (const { metric, shown, total } of before)
+      if (shown !== undefined) this.#expected.set(metric, shown + this.#effects(metric).total - total);
   }
 
   #shown(metric: string): number | undefined {
@@ -192,11 +206,12 @@ export class PostCounts {
     let on = this.#toggles.has(metric);
     let total = 0;
     const mayBeIn = [0];
-    for (const { metric: changed, value, wasSent } of this.#pending.values()) {
-      if (changed !== metric) continue;
-      total += typeof value === 'number' ? value : Number(value) - Number(on);
-      if (typeof value === 'boolean') on = value;
-      if (wasSent) mayBeIn.push(total);
+    for (const operation of this.#pending.values()) {
+      const effect = this.rules.effectOn(metric, operation);
+      if (effect === undefined) continue;
+      total += typeof effect === 'number' ? effect : Number(effect) - Number(on);
+      if (typeof effect === 'boolean') on = effect;
+      if (operation.wasSent) mayBeIn.push(total);
     }
     return { total, least: total - Math.max(...mayBeIn), most: total - Math.min(...mayBeIn) };
   }

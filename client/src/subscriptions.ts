@@ -2,6 +2,7 @@ import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { MineEvent, Update } from '../../src/protocol/messages.js';
 import type { Clock, Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
+import type { MetricRules } from './metric-rules.js';
 import { type Change, PostCounts } from './post-counts.js';
 import type { TransportConnection, KnownVersion } from './transport.js';
 
@@ -39,6 +40,7 @@ export class Subscriptions {
 
   constructor(
     private readonly clock: Clock,
+    private readonly rules: MetricRules,
     /** Called when `isCurrent` may have changed. */
     private readonly progressed: () => void,
     /** Called when the gateway accepted a subscription. */
@@ -130,7 +132,7 @@ export class Subscriptions {
     let watched = this.#posts.get(post);
     if (!watched) {
       const fresh = { phase: 'new', linger: undefined, refusal: undefined } as const;
-      watched = { counts: new PostCounts(), subscribers: new Set(), ...fresh };
+      watched = { counts: new PostCounts(this.rules), subscribers: new Set(), ...fresh };
       this.#posts.set(post, watched);
     }
     return watched;
@@ -189,6 +191,7 @@ export class Subscriptions {
       this.#reject([...requested.values()], answer.error);
     } else {
       this.proven();
+      this.rules.receive(answer);
       for (const watched of requested.values()) if (watched.phase === 'requested') watched.phase = 'answered';
       for (const { post, error } of answer.rejected ?? []) {
         const watched = requested.get(post);

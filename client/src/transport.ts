@@ -1,5 +1,5 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
-import type { Failure, MineEvent, SubscribeResponse, Update } from '../../src/protocol/messages.js';
+import type { Failure, MetricRules, MineEvent, SubscribeResponse, Update } from '../../src/protocol/messages.js';
 
 /** See "Connection" in docs/protocol.md. */
 export interface Credentials {
@@ -24,7 +24,7 @@ export type KnownVersion = readonly [e: string, v: number];
 /** Event streams have no actor: there `mine` is left out. */
 export type Snapshot = Update & { readonly mine?: readonly string[] };
 
-export interface SubscribeResult {
+export interface SubscribeResult extends MetricRules {
   readonly ok: true;
   readonly counts: readonly Snapshot[];
   readonly rejected?: SubscribeResponse['rejected'];

@@ -8,11 +8,13 @@ import { type Clock, systemEnvironment } from '../src/environment.js';
 import { createLiveCounts } from '../src/live-counts-http.js';
 import { closeClients, connect, reached, PostWatcher } from './clients.js';
 
+const METRICS = 'likes:toggle,views:tally,yes:choice@vote,no:choice@vote,readers:unique';
+
 let gateway: GatewayProcess;
 let env: Record<string, string>;
 
 beforeAll(async () => {
-  env = { PORT: String(await freePort()) };
+  env = { PORT: String(await freePort()), METRICS };
   gateway = await startGateway(env);
   env = { ...env, DATA_DIR: gateway.dataDir };
 });
@@ -72,6 +74,42 @@ describe('clients of a gateway', () => {
     await reached(other, 'synced');
     await tab.post('tabs').like();
     await seen.until(({ mine, counts }) => mine.includes('likes') && counts.likes === 1);
+  });
+
+  test('a choice turns the other option off at once and in the other tab, and can be taken back', async () => {
+    const [tab, other] = [connect(gateway.url, { actor: 'ann' }), connect(gateway.url, { actor: 'ann' })];
+    const [seen, followed] = [new PostWatcher(tab, 'poll'), new PostWatcher(other, 'poll')];
+    await Promise.all([reached(tab, 'synced'), reached(other, 'synced')]);
+    expect(tab.options('vote')).toEqual(['yes', 'no']);
+    await tab.post('poll').choose('yes');
+    await followed.until(({ mine, counts }) => mine.join() === 'yes' && counts['yes'] === 1);
+    const chosen = other.post('poll').choose('no');
+    expect(followed.last).toMatchObject({ counts: { yes: 0, no: 1 }, delta: { yes: -1, no: 1 }, mine: ['no'] });
+    await chosen;
+    await seen.until(({ mine, counts }) => mine.join() === 'no' && counts['yes'] === 0 && counts['no'] === 1);
+    await tab.post('poll').unchoose('no');
+    await followed.until(({ mine, counts }) => mine.length === 0 && counts['no'] === 0);
+    expect(followed.changes.every(({ mine }) => mine.length < 2)).toBe(true);
+  });
+
+  test('an option that the gateway does not have is rejected, and the options are listed', async () => {
+    const live = connect(gateway.url);
+    live.post('poll').subscribe(() => undefined);
+    await reached(live, 'synced');
+    const message = '"likes" is not an option; the options of this gateway are vote: yes, no';
+    await expect(live.post('poll').choose('likes')).rejects.toMatchObject({ code: 'BAD_REQUEST', message });
+    expect(live.waiting).toBe(0);
+  });
+
+  test('a further view of a unique metric moves no number', async () => {
+    const live = connect(gateway.url, { actor: 'ann' });
+    await live.post('read').add('readers');
+    const seen = new PostWatcher(live, 'read');
+    const again = live.post('read').add('readers');
+    await seen.until(({ counts }) => counts['readers'] === 1);
+    await again;
+    await live.post('read').add('views');
+    expect(seen.changes.filter(({ counts }) => counts['readers'] !== 1)).toEqual([]);
   });
 
   test('a rejected operation is taken back alone, with the reason', async () => {

@@ -1,13 +1,17 @@
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
-import type { Failure, MineEvent, Update } from '../../src/protocol/messages.js';
+import type { Failure, MetricRules, MineEvent, Update } from '../../src/protocol/messages.js';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import type { Random } from '../../test/support/random.js';
 import type { PostedEvent } from '../src/posted-events.js';
 import type { Acknowledgement, KnownVersion, ClientOperation, Snapshot } from '../src/transport.js';
 
 const TICK_MS = 100;
-const TOGGLES = ['likes', 'saves'];
+export const OPTIONS = ['yes', 'no', 'maybe'];
+const TOGGLES = ['likes', 'saves', ...OPTIONS];
 const TALLIES = ['views', 'shares'];
+const UNIQUES = ['readers'];
+export const METRICS = [...TOGGLES, ...TALLIES, ...UNIQUES];
+export const RULES: MetricRules = { choices: { vote: OPTIONS }, uniques: UNIQUES };
 /** Events wait in a log at most this long. */
 const LOG_LAG_MS = 5_000;
 
@@ -31,7 +35,8 @@ type Sender = Pick<Viewer, 'kind' | 'actor'>;
 
 class PostState {
   v = 1;
-  readonly on = new Map(TOGGLES.map((metric) => [metric, new Set<string>()]));
+  /** The actors of toggles and of uniques. */
+  readonly members = new Map([...TOGGLES, ...UNIQUES].map((metric) => [metric, new Set<string>()]));
   readonly tallies = new Map(TALLIES.map((metric) => [metric, 0]));
 }
 
@@ -64,7 +69,7 @@ export class SimulatedGateway {
 
   operate(viewer: Sender, session: string, operation: ClientOperation): Acknowledgement | Failure {
     const { seq, post, metric, value } = operation;
-    if (![...TOGGLES, ...TALLIES].includes(metric)) return refusal('BAD_REQUEST');
+    if (!METRICS.includes(metric)) return refusal('BAD_REQUEST');
     const refused = this.refusals.shift();
     if (refused && !refused.done) return refusal(refused.code);
     if (viewer.kind === 'socket') this.#applySeq(viewer.actor, session, operation, viewer);
@@ -88,7 +93,7 @@ export class SimulatedGateway {
     if (!refused?.done && error) return { status: 503, rejected: [] };
     const room = this.partialLists.shift() ?? Infinity;
     const rejected = events.flatMap(({ metric }, index) => {
-      if (![...TOGGLES, ...TALLIES].includes(metric)) return [{ index, error: refusal('BAD_REQUEST').error }];
+      if (!METRICS.includes(metric)) return [{ index, error: refusal('BAD_REQUEST').error }];
       return index < room ? [] : [{ index, error: refusal('RATE_LIMITED').error }];
     });
     const kept = events.filter((_, at) => rejected.every(({ index }) => index !== at));
@@ -143,13 +148,13 @@ export class SimulatedGateway {
   }
 
   update(post: string): Update {
-    const { v, on, tallies } = this.#post(post);
-    const toggles = Object.fromEntries([...on].map(([metric, actors]) => [metric, actors.size]));
-    return { post, e: this.#epochName, v, ...toggles, ...Object.fromEntries(tallies), live: 1 };
+    const { v, members, tallies } = this.#post(post);
+    const sizes = Object.fromEntries([...members].map(([metric, actors]) => [metric, actors.size]));
+    return { post, e: this.#epochName, v, ...sizes, ...Object.fromEntries(tallies), live: 1 };
   }
 
   mine(post: string, actor: string): string[] {
-    return [...this.#post(post).on].filter(([, actors]) => actors.has(actor)).map(([metric]) => metric);
+    return TOGGLES.filter((metric) => this.#post(post).members.get(metric)!.has(actor));
   }
 
   get #epochName(): string {
@@ -173,16 +178,27 @@ export class SimulatedGateway {
 
   #apply(actor: string, name: string, { post, metric, value }: Omit<ClientOperation, 'seq'>, viewer?: Sender): void {
     this.applied.set(name, (this.applied.get(name) ?? 0) + Number(value || 1));
-    if (typeof value === 'number') return this.#add(post, metric, value);
-    const actors = this.#post(post).on.get(metric)!;
-    if (actors.has(actor) === value) return;
-    if (value) actors.add(actor);
-    else actors.delete(actor);
+    if (typeof value === 'number' && TALLIES.includes(metric)) return this.#add(post, metric, value);
+    const others = value === true && OPTIONS.includes(metric) ? OPTIONS.filter((option) => option !== metric) : [];
+    const affected = this.random.chance(0.5) ? [metric, ...others] : [...others, metric];
+    const events = affected.map((one) => ({ post, metric: one, on: one === metric && value !== false }));
+    const changes = events.filter((event) => this.#turn(actor, event));
+    if (changes.length === 0) return;
     this.#post(post).v++;
-    this.#recordChange(post, { [metric]: value ? 1 : -1 });
+    this.#recordChange(post, Object.fromEntries(changes.map(({ metric: one, on }) => [one, on ? 1 : -1])));
     for (const other of this.viewers) {
-      if (other !== viewer && other.kind === 'socket' && other.actor === actor) other.mine({ post, metric, on: value });
+      if (other === viewer || other.kind !== 'socket' || other.actor !== actor || UNIQUES.includes(metric)) continue;
+      for (const event of changes) other.mine(event);
     }
+  }
+
+  /** @returns whether it was the other way before */
+  #turn(actor: string, { post, metric, on }: MineEvent): boolean {
+    const actors = this.#post(post).members.get(metric)!;
+    if (actors.has(actor) === on) return false;
+    if (on) actors.add(actor);
+    else actors.delete(actor);
+    return true;
   }
 
   #add(post: string, metric: string, by: number): void {

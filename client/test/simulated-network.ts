@@ -13,7 +13,7 @@ import type {
   Transport,
 } from '../src/transport.js';
 import type { PostedEvent } from '../src/posted-events.js';
-import type { SimulatedGateway, Viewer } from './simulated-gateway.js';
+import { RULES, type SimulatedGateway, type Viewer } from './simulated-gateway.js';
 
 /** The longest delay of a message. */
 const LATENCY_MS = 60;
@@ -120,7 +120,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
   ): Promise<SubscribeResult | Failure> {
     return await this.#request(() => {
       for (const post of posts) this.posts.add(post);
-      return { ok: true as const, counts: this.network.gateway.snapshots(this, posts, known) };
+      return { ok: true as const, counts: this.network.gateway.snapshots(this, posts, known), ...RULES };
     });
   }
 

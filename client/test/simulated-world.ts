@@ -1,11 +1,11 @@
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { Random } from '../../test/support/random.js';
-import { Client } from '../src/client.js';
+import { Client, type Post } from '../src/client.js';
 import type { LiveCountsError } from '../src/errors.js';
 import type { Change } from '../src/post-counts.js';
 import type { Transport } from '../src/transport.js';
 import { MemoryStorage } from './memory-storage.js';
-import { SimulatedGateway } from './simulated-gateway.js';
+import { OPTIONS, SimulatedGateway } from './simulated-gateway.js';
 import { SimulatedNetwork } from './simulated-network.js';
 
 export const POSTS = ['p', 'q'] as const;
@@ -70,7 +70,7 @@ export class SimulatedPage {
 
   act(post: string, metric: string, value: boolean | number): void {
     const handle = this.live.post(post);
-    const done = typeof value === 'number' ? handle.add(metric, value) : handle.set(metric, value);
+    const done = typeof value === 'number' ? handle.add(metric, value) : act(handle, metric, value);
     const seq = this.operations.length + 1;
     const session = (): string => this.#session;
     const requested: RequestedOperation = {
@@ -125,6 +125,11 @@ export class SimulatedPage {
       },
     };
   }
+}
+
+function act(handle: Post, metric: string, on: boolean): Promise<void> {
+  if (!OPTIONS.includes(metric)) return handle.set(metric, on);
+  return on ? handle.choose(metric) : handle.unchoose(metric);
 }
 
 /** Two tabs of one actor and a page of another one, at a gateway, with a simulated clock and seeded randomness. */

@@ -21,7 +21,7 @@ export interface Failure {
   readonly error: ErrorBody;
 }
 
-/** What clients need to show their own operations before they are counted. */
+/** Rules by which clients show their own operations before these are counted. */
 export interface MetricRules {
   /** By group, its options. Left out without groups. */
   readonly choices?: Readonly<Record<string, readonly string[]>>;

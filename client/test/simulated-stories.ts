@@ -1,0 +1,143 @@
+import fc from 'fast-check';
+import type { Transport } from '../src/transport.js';
+import { OPTIONS } from './simulated-gateway.js';
+import { POSTS, SimulatedWorld } from './simulated-world.js';
+
+export type Step = (world: SimulatedWorld) => void;
+
+const page = fc.nat(2);
+const post = fc.constantFrom(...POSTS);
+const tally = fc.constantFrom('views', 'shares');
+const toggle = fc.constantFrom('likes', 'saves', ...OPTIONS);
+
+export const adding = fc.tuple(page, post, tally, fc.integer({ min: 1, max: 9 })).map(
+  ([n, id, metric, by]): Step =>
+    ({ pages }) =>
+      pages[n]!.act(id, metric, by),
+);
+const visiting = fc.tuple(page, post).map(
+  ([n, id]): Step =>
+    ({ pages }) =>
+      pages[n]!.act(id, 'readers', 1),
+);
+export const turningOn = fc.tuple(page, post, toggle).map(
+  ([n, id, metric]): Step =>
+    ({ pages }) =>
+      pages[n]!.act(id, metric, true),
+);
+export const turningOff = fc.tuple(page, post, toggle).map(
+  ([n, id, metric]): Step =>
+    ({ pages }) =>
+      pages[n]!.act(id, metric, false),
+);
+const others = fc.tuple(post, tally).map(
+  ([id, metric]): Step =>
+    ({ gateway }) =>
+      gateway.addByOthers(id, metric, 3),
+);
+export const interrupting = fc.oneof(
+  page.map(
+    (n): Step =>
+      ({ network }) =>
+        network.cut(n),
+  ),
+  page.map(
+    (n): Step =>
+      ({ network }) =>
+        network.cut(n, { retryAfterMs: 3_000 }),
+  ),
+  fc.constant<Step>(({ network }) => (network.refusals += 1)),
+  fc.tuple(page, fc.boolean()).map(
+    ([n, hidden]): Step =>
+      ({ pages }) =>
+        pages[n]!.setHidden(hidden),
+  ),
+  fc.tuple(page, post).map(
+    ([n, id]): Step =>
+      ({ pages }) =>
+        pages[n]!.subscribe(id)(),
+  ),
+  fc.boolean().map(
+    (done): Step =>
+      ({ gateway }) =>
+        void gateway.refusals.push({ code: 'UNAVAILABLE', done }),
+  ),
+  fc.constant<Step>(({ gateway }) => void gateway.refusals.push({ code: 'RATE_LIMITED', done: false })),
+);
+export const blocking = fc.oneof(
+  fc.constantFrom('socket' as const, 'events' as const).map(
+    (kind): Step =>
+      ({ network }) =>
+        network.block(kind),
+  ),
+  fc.constant<Step>(({ network }) => network.blocked.clear()),
+);
+const disturbing = fc.oneof(
+  fc.tuple(page, post).map(
+    ([n, id]): Step =>
+      ({ pages }) =>
+        pages[n]!.act(id, 'no-such-metric', 1),
+  ),
+  fc.constant<Step>(({ gateway }) => gateway.newEpoch()),
+);
+export const leaving = fc.oneof(
+  page.map(
+    (n): Step =>
+      (world) =>
+        world.revisit(n),
+  ),
+  fc.nat(2).map(
+    (accepted): Step =>
+      ({ gateway }) =>
+        void gateway.partialLists.push(accepted),
+  ),
+  fc.boolean().map(
+    (hasLog): Step =>
+      ({ gateway }) =>
+        void (gateway.hasLog = hasLog),
+  ),
+);
+const liking = fc.tuple(page, post).map(
+  ([n, id]): Step =>
+    ({ pages }) =>
+      pages[n]!.act(id, 'likes', true),
+);
+export const growing = fc.oneof(adding, visiting, liking, others, interrupting);
+export const anything = fc.oneof(adding, visiting, turningOn, turningOff, others, interrupting, blocking, disturbing);
+/** From less than a round trip to more than any deadline. */
+const pauseMs = fc.constantFrom(0, 10, 40, 200, 1_000, 8_000, 70_000);
+const kinds = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(['socket', 'events'] as const) },
+  { weight: 1, arbitrary: fc.constant(['events'] as const) },
+);
+
+export interface Story {
+  readonly seed: number;
+  /** The transports of each client. */
+  readonly transports: readonly (readonly Transport['kind'][])[];
+  /** Steps, each followed by a pause. */
+  readonly steps: readonly (readonly [Step, number])[];
+  /** Until this step no socket gets through. */
+  readonly socketsFrom: number;
+}
+
+export function stories(step: fc.Arbitrary<Step>): fc.Arbitrary<Story> {
+  const steps = fc.array(fc.tuple(step, pauseMs), { maxLength: 30 });
+  return fc.record({ seed: fc.nat(), transports: fc.tuple(kinds, kinds, kinds), steps, socketsFrom: fc.nat(10) });
+}
+
+/** @param check called after each step and its pause */
+export async function run(
+  { seed, transports, steps, socketsFrom }: Story,
+  check: (world: SimulatedWorld) => void = () => undefined,
+): Promise<SimulatedWorld> {
+  const world = new SimulatedWorld(seed, transports);
+  world.network.block('socket');
+  for (const [at, [step, ms]] of steps.entries()) {
+    if (at === socketsFrom) world.network.blocked.clear();
+    step(world);
+    await world.clock.advance(ms);
+    check(world);
+  }
+  return world;
+}
