@@ -1,6 +1,6 @@
 import { beforeEach, expect, it } from '@jest/globals';
 import { MemoryBucket } from '../../../test/contract/memory-bucket.js';
-import { key, METRICS, START_MS } from '../../../test/contract/operations.js';
+import { key, METRICS, RULED_METRICS, START_MS } from '../../../test/contract/operations.js';
 import { mergeDelta } from './merge-delta.js';
 import { LIKES } from '../metrics.js';
 import { newReplicationState, ReplicationState } from './replication-state.js';
@@ -64,23 +64,31 @@ it('of two updates with one stamp the like wins, in either order', () => {
   }
 });
 
+/** A repair of a post that changed last at START_MS + ms, with one member of a metric. */
+function repairDelta(metric: number, ms: number): Delta {
+  const after = stampOf('us', 0);
+  const members = [{ metric, subset: 0, subsets: 1, actors: [key(1)] }];
+  const posts = [{ post: POST, updatedAtMs: START_MS + ms, entries: [], registers: [], members }];
+  return { ...likeDelta('us', 0, true), kind: 'repair', after, upTo: after, stableStamp: after, posts };
+}
+
 it.each([
   ['repaired', -1, 1],
   ['not repaired', 0, 0],
 ])('a member of a post is %s whose last change at the source was %d ms after the digests', (_, ms, expected) => {
-  const after = stampOf('us', 0);
-  const members = [{ metric: LIKES, subset: 0, subsets: 1, actors: [key(1)] }];
-  const posts = [{ post: POST, updatedAtMs: START_MS + ms, entries: [], registers: [], members }];
-  const repair = {
-    ...likeDelta('us', 0, true),
-    kind: 'repair' as const,
-    after,
-    upTo: after,
-    stableStamp: after,
-    posts,
-  };
-  mergeDelta(bucket, METRICS, repair);
+  mergeDelta(bucket, METRICS, repairDelta(LIKES, ms));
   expect(bucket.post(POST)?.metrics.at(LIKES)?.members ?? 0).toBe(expected);
+});
+
+it.each([
+  ['first', [1, 0]],
+  ['second', [1, 0]],
+])('a repair keeps the first option of a choice, whichever region has it: the %s here', (option, expected) => {
+  const [yes, no] = [RULED_METRICS.byName('yes')!.index, RULED_METRICS.byName('no')!.index];
+  const [own, theirs] = option === 'first' ? [yes, no] : [no, yes];
+  mergeDelta(bucket, RULED_METRICS, repairDelta(own, -1));
+  mergeDelta(bucket, RULED_METRICS, repairDelta(theirs, -1));
+  expect([yes, no].map((metric) => Number(bucket.hasMember(POST, metric, key(1))))).toEqual(expected);
 });
 
 it('an incarnation does not take over what the previous one of its region knew to be acknowledged', () => {

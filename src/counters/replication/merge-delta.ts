@@ -101,7 +101,7 @@ class Merging {
 
   constructor(
     private readonly bucket: ReplicatedBucket,
-    metrics: Metrics,
+    private readonly metrics: Metrics,
     private readonly delta: Delta,
     private readonly compare: CompareIncarnations,
   ) {
@@ -194,14 +194,19 @@ class Merging {
 
   /**
    * Neither end has anything in flight, and everything that either has is stable: they differ because one of them lost something
-   * without noticing. Nothing says which, and a like is kept rather than its removal.
+   * without noticing. Nothing says which, and a like is kept rather than its removal. Of two options of a choice both keep the first one.
    */
   #repairMembers(id: string, post: WorkingPost, { metric, actors }: MembersDelta, updatedAtMs: number): void {
     const { stableStamp, after } = this.delta;
     if (stableStamp < after || Math.max(updatedAtMs, post.state.updatedAtMs) >= toWallMs(after)) return;
     for (const actor of actors) {
-      const isStable = this.bucket.registerStamp(id, metric, actor) <= this.#replication.state.stableStamp;
-      if (isStable) this.#setToggle(id, post, metric, actor, true);
+      const others = this.metrics.otherOptions[metric]!.filter((other) => this.bucket.hasMember(id, other, actor));
+      const isStable = [metric, ...others].every(
+        (one) => this.bucket.registerStamp(id, one, actor) <= this.#replication.state.stableStamp,
+      );
+      if (!isStable || others.some((other) => other < metric)) continue;
+      for (const other of others) this.#setToggle(id, post, other, actor, false);
+      this.#setToggle(id, post, metric, actor, true);
     }
   }
 

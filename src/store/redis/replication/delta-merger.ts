@@ -64,7 +64,8 @@ export class DeltaMerger {
       const { ack, stableStamp } = await this.#mergeFragment({ delta, entries: [], toggles: [], isLast: false });
       if (ack.incarnationRejected) return ack;
       if (delta.stableStamp > (delta.kind === 'repair' ? delta.after - 1 : stableStamp)) {
-        for (const toggle of await this.#diffMembers(delta)) changes.get(toggle.post)!.toggles.push(toggle);
+        for (const toggle of await this.#diffMembers(delta, stableStamp))
+          changes.get(toggle.post)!.toggles.push(toggle);
       }
     }
     const fragments = splitChanges(changes.values());
@@ -77,14 +78,19 @@ export class DeltaMerger {
   }
 
   /** Toggles that are not as the members of the delta are. */
-  async #diffMembers(delta: Delta): Promise<IncomingToggle[]> {
+  async #diffMembers(delta: Delta, stableStamp: number): Promise<IncomingToggle[]> {
     const { bucket, kind } = delta;
     const posts = delta.posts.filter(({ members }) => members.length > 0);
     const names = [...new Set(posts.map(({ post }) => post))];
     const own = await this.members.readMembers(bucket, async () => {
       return (await this.scripts.readPosts(bucket, names)).records;
     });
-    return posts.flatMap((post) => (kind === 'repair' ? findMissing : findDifferent)(post, own, delta));
+    const { otherOptions } = this.options.metrics;
+    return posts.flatMap((post) =>
+      kind === 'repair'
+        ? findMissing(post, own, delta, { stableStamp, otherOptions })
+        : findDifferent(post, own, delta),
+    );
   }
 
   async #mergeFragment(fragment: DeltaFragment): Promise<MergeReply> {
@@ -157,17 +163,39 @@ function splitChanges(posts: Iterable<Changes>): Changes[] {
   return fragments;
 }
 
-type FindToggles = (post: PostDelta, own: StampedMembers, delta: Delta) => IncomingToggle[];
+/** Of two options of a choice, in two regions, both keep the one that comes first. */
+function findMissing(
+  { post, members }: PostDelta,
+  own: StampedMembers,
+  { after: stamp }: Delta,
+  { stableStamp, otherOptions }: { stableStamp: number; otherOptions: Metrics['otherOptions'] },
+): IncomingToggle[] {
+  /** By metric and actor: the stamp of its register. */
+  const present = new Map<string, number>();
+  const name = (metric: number, actor: Key64): string => `${metric} ${actorText(actor)}`;
+  for (const metric of otherOptions.keys())
+    for (const { actor, stamp: ownStamp } of own.get(`${post} ${metric}`) ?? [])
+      present.set(name(metric, actor), ownStamp);
+  const found: IncomingToggle[] = [];
+  for (const { metric, actors } of members) {
+    for (const actor of actors) {
+      const others = otherOptions[metric]!.filter((other) => present.has(name(other, actor)));
+      const isLater = others.some((other) => other < metric || present.get(name(other, actor))! > stableStamp);
+      if (present.has(name(metric, actor)) || isLater) continue;
+      const toggle = { post, actor, stamp, basis: 'repair' } as const;
+      for (const other of others) found.push({ ...toggle, metric: other, on: false });
+      found.push({ ...toggle, metric, on: true });
+      present.set(name(metric, actor), 0);
+    }
+  }
+  return found;
+}
 
-const findMissing: FindToggles = ({ post, members }, own, { after: stamp }) => {
-  return members.flatMap(({ metric, actors }) => {
-    const present = new Set((own.get(`${post} ${metric}`) ?? []).map(({ actor }) => actorText(actor)));
-    const missing = actors.filter((actor) => !present.has(actorText(actor)));
-    return missing.map((actor) => ({ post, metric, actor, stamp, on: true, basis: 'repair' }));
-  });
-};
-
-const findDifferent: FindToggles = ({ post, members, registers }, own, { stableStamp }) => {
+function findDifferent(
+  { post, members, registers }: PostDelta,
+  own: StampedMembers,
+  { stableStamp }: Delta,
+): IncomingToggle[] {
   const found: IncomingToggle[] = [];
   for (const { metric, subset, subsets, actors } of members) {
     const ownMembers = own.get(`${post} ${metric}`) ?? [];
@@ -182,7 +210,7 @@ const findDifferent: FindToggles = ({ post, members, registers }, own, { stableS
     for (const actor of actors) if (!present.has(actorText(actor))) found.push({ ...toggle, actor, on: true });
   }
   return found;
-};
+}
 
 function actorText({ hi, lo }: Key64): string {
   return `${hi}:${lo}`;

@@ -114,11 +114,11 @@ end
 
 -- A post that is not idle at the source is not repaired. Else the first fragment of its delta would be merged, and make it recent.
 -- @return whether the toggle has changed
-local function repair_toggle(index, metric, actor, id, since)
+local function repair_toggle(index, metric, actor, id, since, on)
   local updated_at = max(records[index][UPDATED_AT], fragment.values[fragment.offsets.times + index])
   local is_recent = updated_at >= hybrid_clock.to_wall_ms(since)
-  if fragment.is_on[id] == 1 or latest_stamps[id] > bucket.stable_stamp or is_recent then return false end
-  set_member(index, metric, actor, id, 1)
+  if fragment.is_on[id] == on or latest_stamps[id] > bucket.stable_stamp or is_recent then return false end
+  set_member(index, metric, actor, id, on)
   return true
 end
 
@@ -126,7 +126,7 @@ end
 local function merge_toggle(i, id)
   local values, is_on = fragment.values, fragment.is_on
   local index, metric, actor, stamp, on, basis = unpack(values, i + 1, i + 6)
-  if basis == FROM_REPAIR then return repair_toggle(index, metric, actor, id, stamp) end
+  if basis == FROM_REPAIR then return repair_toggle(index, metric, actor, id, stamp, on) end
   local is_from_members = basis == FROM_MEMBERS
   if not is_from_members then hybrid_clock.receive(stamp) end
   local latest = max(latest_stamps[id], bucket.stable_stamp)
