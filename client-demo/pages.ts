@@ -1,13 +1,16 @@
 import type { Plugin } from 'vite';
 import { type Story, STORIES, WALL_STORIES } from './src/stories.js';
 
+/** Below the first page. */
 const LINKS = [
-  ['/', 'Article'],
-  ['/feed/', 'Feed'],
-  ['/wall/', 'Wall'],
-  ['/cable/', 'Cable'],
-  ['/regions/', 'Regions'],
+  ['', 'Article'],
+  ['feed/', 'Feed'],
+  ['wall/', 'Wall'],
+  ['cable/', 'Cable'],
+  ['regions/', 'Regions'],
 ] as const;
+/** The first page, from a page in a folder. Links are relative, because the gateway may be under any path. */
+const FIRST_PAGE = '../';
 
 const REGIONS = ['eu', 'us', 'ap'];
 /** Each cable hangs above its two regions; the one between the outer regions hangs higher. */
@@ -24,7 +27,7 @@ export const pages: Plugin = {
     order: 'pre',
     handler: (html, { path }) =>
       html
-        .replace('<!-- header -->', header(path.replace(/index\.html$/, '')))
+        .replace('<!-- header -->', header(path.replace(/^\/|index\.html$/g, '')))
         .replace('<!-- feed -->', () => STORIES.map(feedItem).join('\n'))
         .replace('<!-- wall -->', () => WALL_STORIES.map(wallRow).join('\n'))
         .replace('<!-- sides -->', () => ['Ann', 'Bob'].map(side).join('\n'))
@@ -33,12 +36,13 @@ export const pages: Plugin = {
 };
 
 function header(current: string): string {
+  const first = current === '' ? './' : FIRST_PAGE;
   const links = LINKS.map(
-    ([path, name]) => `<a href="${path}"${path === current ? ' aria-current="page"' : ''}>${name}</a>`,
+    ([path, name]) => `<a href="${first}${path}"${path === current ? ' aria-current="page"' : ''}>${name}</a>`,
   );
   return `<a class="skip" href="#content">Skip to the content</a>
     <header class="site">
-      <a class="brand" href="/"><img src="/src/icon.svg" alt="" width="28" height="28" />Tallycast</a>
+      <a class="brand" href="${first}"><img src="/src/icon.svg" alt="" width="28" height="28" />Tallycast</a>
       <p class="state" role="status" data-testid="state" data-state="syncing">connecting</p>
       <nav aria-label="Pages">${links.join('')}</nav>
     </header>`;
@@ -47,7 +51,7 @@ function header(current: string): string {
 function feedItem({ id, title, section, minutes }: Story): string {
   return `<li data-post="${id}">
       <p class="kicker">${section} · ${minutes} min</p>
-      <h2><a href="/?post=${id}">${title}</a></h2>
+      <h2><a href="${FIRST_PAGE}?post=${id}">${title}</a></h2>
       <p class="counts">
         <live-like post="${id}"></live-like>
         <span><live-count post="${id}" metric="views"></live-count> views</span>
@@ -58,7 +62,7 @@ function feedItem({ id, title, section, minutes }: Story): string {
 
 function wallRow({ id, title }: Story): string {
   return `<tr data-post="${id}">
-      <th scope="row"><a href="/?post=${id}">${title}</a></th>
+      <th scope="row"><a href="${FIRST_PAGE}?post=${id}">${title}</a></th>
       <td><live-count post="${id}" metric="likes"></live-count></td>
       <td><live-count post="${id}" metric="views"></live-count></td>
       <td><live-count post="${id}" metric="live"></live-count></td>

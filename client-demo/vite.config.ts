@@ -6,15 +6,18 @@ const GATEWAY = 'http://127.0.0.1:3000';
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
-/** The demo uses the file that other pages load from the gateway. */
+/** The demo uses the file that other pages load from the gateway. Its own files are one folder below the gateway's path. */
 const packageFromGateway: Plugin = {
   name: 'package-from-gateway',
   enforce: 'pre',
-  resolveId: (id) => (id === 'tallycast-client/widgets' ? { id: '/client/tallycast.js', external: 'absolute' } : null),
+  resolveId: (id) =>
+    id === 'tallycast-client/widgets' ? { id: '../client/tallycast.js', external: 'absolute' } : null,
 };
 
 export default defineConfig({
   root: at('.'),
+  // Relative, because the gateway may be under any path.
+  base: './',
   plugins: [packageFromGateway, pages],
   build: {
     outDir: at('../dist/client-demo'),

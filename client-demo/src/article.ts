@@ -1,5 +1,5 @@
 import './article.css';
-import { connectPage, find, setText } from './page.js';
+import { connectPage, find, gatewayUrl, setText } from './page.js';
 
 const COPIED_MS = 2_000;
 
@@ -25,7 +25,7 @@ function choosePost(post: string): void {
   }
   for (const widget of document.querySelectorAll('[post]')) widget.setAttribute('post', post);
   for (const name of document.querySelectorAll('[data-part=post]')) setText(name as HTMLElement, post);
-  setText(find('[data-part=origin]'), location.origin);
+  setText(find('[data-part=gateway]'), gatewayUrl());
 }
 
 async function copy(): Promise<void> {

@@ -1,7 +1,7 @@
 import './cable.css';
 import { createLiveCounts, type LiveCounts, LiveCountsError } from 'tallycast-client/widgets';
 import { NetworkCable } from './network-cable.js';
-import { connectPage, find, setText, showState } from './page.js';
+import { connectPage, find, gatewayUrl, setText, showState } from './page.js';
 import { windowNumber } from './random-actor.js';
 
 /** No event reports a change of `waiting`; polling ten times a second looks immediate. */
@@ -27,7 +27,7 @@ class Side {
   ) {
     const who = name.toLowerCase();
     const section = find(`#${who}`);
-    this.#live = createLiveCounts(location.origin, {
+    this.#live = createLiveCounts(gatewayUrl(), {
       actor,
       environment: this.#cable.environment,
     });

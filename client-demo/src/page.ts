@@ -13,9 +13,14 @@ export function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** The address of the gateway, without a slash at its end. The link to the first page leads there, whatever path it is under. */
+export function gatewayUrl(): string {
+  return document.querySelector<HTMLAnchorElement>('a.brand')!.href.replace(/\/$/, '');
+}
+
 /** Makes the client that all widgets of this page share, and shows its state in the header. */
 export function connectPage(): LiveCounts {
-  const live = createLiveCounts(location.origin);
+  const live = createLiveCounts(gatewayUrl());
   connectWidgets(live);
   showState(live, find('[data-testid=state]'));
   return live;

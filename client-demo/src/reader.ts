@@ -1,4 +1,5 @@
 import { createLiveCounts, type Post } from 'tallycast-client/widgets';
+import { gatewayUrl } from './page.js';
 import { randomActor } from './random-actor.js';
 
 const READING_MS = 8_000;
@@ -13,7 +14,7 @@ const UNLIKE_SHARE = 0.05;
  * 8 s, even if the gateway does not answer.
  */
 export async function readPosts(posts: readonly string[], acknowledged: (latencyMs: number) => void): Promise<void> {
-  const live = createLiveCounts(location.origin, { actor: randomActor() });
+  const live = createLiveCounts(gatewayUrl(), { actor: randomActor() });
   const liked = new Set<string>();
   const leaving = setTimeout(() => live.close(), READING_MS);
   try {

@@ -1,4 +1,5 @@
 import { createLiveCounts, type LiveCounts } from 'tallycast-client/widgets';
+import { gatewayUrl } from './page.js';
 import { pause } from './reader.js';
 
 const PAUSE_MS = 250;
@@ -13,7 +14,7 @@ export async function runStopwatch(
   measured: (toScreenMs: number) => void,
 ): Promise<void> {
   const post = `stopwatch-${Math.random().toString(36).slice(2)}`;
-  const live = createLiveCounts(location.origin);
+  const live = createLiveCounts(gatewayUrl());
   let awaited = Infinity;
   let shown: () => void = () => undefined;
   const ending = new AbortController();

@@ -102,14 +102,14 @@ export class Client implements LiveCounts {
   constructor(
     url: string,
     options: Options,
-    transports: (origin: string, environment: Environment) => readonly Transport[],
+    transports: (gateway: string, environment: Environment) => readonly Transport[],
   ) {
     this.#identity = options;
     const environment = { ...systemEnvironment(), ...options.environment };
     this.#environment = environment;
     if (environment.isAutomated) console.info(AUTOMATED_NOTICE);
-    const origin = parseOrigin(url);
-    const offered = transports(origin, environment);
+    const gateway = parseGateway(url);
+    const offered = transports(gateway, environment);
     // HTTP comes last, because it always gets through.
     this.#session = this.#makeSession(offered.at(-1)!);
     this.#subscriptions = new Subscriptions(
@@ -119,7 +119,7 @@ export class Client implements LiveCounts {
       () => this.#connection.markProven(),
     );
     this.#connection = this.#makeConnection(offered);
-    this.#leavingPage = new LeavingPage(`${origin}/v1/events`, environment, this.#session);
+    this.#leavingPage = new LeavingPage(`${gateway}/v1/events`, environment, this.#session);
   }
 
   get watched(): number {
@@ -275,7 +275,8 @@ function closedError(): LiveCountsError {
   return new LiveCountsError('CLOSED', 'this client is closed; create another one');
 }
 
-/** Accepts a path, too: then it is the page's own gateway. */
-function parseOrigin(url: string): string {
-  return new URL(url, typeof location === 'undefined' ? undefined : location.href).origin;
+/** Accepts a path alone, too: then it is the page's own gateway. @returns the URL without a slash at its end */
+function parseGateway(url: string): string {
+  const { origin, pathname } = new URL(url, typeof location === 'undefined' ? undefined : location.href);
+  return origin + pathname.replace(/\/$/, '');
 }

@@ -29,7 +29,7 @@ export class EventsTransport implements Transport {
   readonly kind = 'events';
 
   constructor(
-    private readonly origin: string,
+    private readonly gateway: string,
     readonly environment: Environment,
   ) {}
 
@@ -66,7 +66,7 @@ export class EventsTransport implements Transport {
   async fetch(path: string, init?: RequestInit, request = new AbortController()): Promise<Response> {
     const timer = this.environment.clock.after(ACK_TIMEOUT_MS, () => request.abort());
     try {
-      return await this.environment.fetch(`${this.origin}${path}`, { ...init, signal: request.signal });
+      return await this.environment.fetch(`${this.gateway}${path}`, { ...init, signal: request.signal });
     } finally {
       timer.cancel();
     }

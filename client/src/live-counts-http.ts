@@ -7,5 +7,5 @@ export type { Change, Counts } from './post-counts.js';
 
 /** See live-counts.ts. Uses Server-Sent Events and HTTP only: less code to load, and a request for each operation. */
 export function createLiveCounts(url: string, options: Options = {}): LiveCounts {
-  return new Client(url, options, (origin, environment) => [new EventsTransport(origin, environment)]);
+  return new Client(url, options, (gateway, environment) => [new EventsTransport(gateway, environment)]);
 }

@@ -9,11 +9,11 @@ export type { Change, Counts } from './post-counts.js';
 /**
  * Live counts of a gateway over a WebSocket, or over Server-Sent Events and HTTP where no WebSocket gets through. One
  * client serves all posts of a page.
- * @param url the gateway's address, `https://counts.example`; a path after it is ignored
+ * @param url the gateway's address, `https://counts.example`, or `https://example.org/live` where it is under a path
  */
 export function createLiveCounts(url: string, options: Options = {}): LiveCounts {
-  return new Client(url, options, (origin, environment) => {
-    const events = new EventsTransport(origin, environment);
-    return environment.WebSocket ? [new SocketTransport(origin, environment), events] : [events];
+  return new Client(url, options, (gateway, environment) => {
+    const events = new EventsTransport(gateway, environment);
+    return environment.WebSocket ? [new SocketTransport(gateway, environment), events] : [events];
   });
 }

@@ -45,10 +45,10 @@ export class SocketTransport implements Transport {
   readonly #url: string;
 
   constructor(
-    origin: string,
+    gateway: string,
     private readonly environment: Environment,
   ) {
-    this.#url = `${origin.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket`;
+    this.#url = `${gateway.replace(/^http/, 'ws')}/socket.io/?EIO=4&transport=websocket`;
   }
 
   connect(credentials: Credentials, listener: ConnectionListener): TransportConnection {

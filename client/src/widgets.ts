@@ -1,4 +1,5 @@
 import { createLiveCounts } from './live-counts.js';
+import { findGateway } from './widgets/page-client.js';
 import { registerElements } from './widgets/register-elements.js';
 import type { LiveCount } from './widgets/live-count.js';
 import type { LiveCountChange, LiveFailure } from './widgets/live-element.js';
@@ -23,4 +24,4 @@ declare global {
 }
 
 /** Loading this defines `<live-like>`, `<live-count>` and `<live-viewers>`. A script connects to the gateway it came from. */
-registerElements(() => createLiveCounts(import.meta.url));
+registerElements(() => createLiveCounts(findGateway(import.meta.url)));

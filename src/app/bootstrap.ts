@@ -73,7 +73,7 @@ export async function bootstrap(settings: Settings): Promise<void> {
       cause: error,
     });
   });
-  const url = (await app.getUrl()).replace('[::1]', 'localhost');
+  const url = (await app.getUrl()).replace('[::1]', 'localhost') + settings.basePath;
   // Before the log reports `listening`, because a reader of the log may send a signal then.
   drainOnSignal(app, logger, worker, operators);
   const urls = { url, ...(opsUrl !== undefined && { opsUrl }) };

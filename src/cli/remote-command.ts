@@ -62,7 +62,7 @@ async function send(url: string, token: string): Promise<Response> {
 
 async function describeRejection(response: Response, path: string): Promise<string> {
   if (response.status === 404) {
-    return `${new URL(response.url).origin} has no ${path}: name the gateway's OPS_PORT if it has one`;
+    return `${new URL(response.url).origin} has no ${path}: name the gateway's OPS_PORT if it has one, else its BASE_PATH`;
   }
   const text = await response.text();
   try {

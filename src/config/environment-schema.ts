@@ -8,6 +8,7 @@ import { parseNatMap, parseRedisUrl } from './redis-url.js';
 import { optional, setting, type SettingGroup } from './setting-group.js';
 import {
   integer,
+  isBasePath,
   isHost,
   isNetwork,
   isOrigin,
@@ -35,6 +36,10 @@ const NETWORK = {
       'Address to listen on; 0.0.0.0 for all',
     ),
     PORT: setting(integer(0, 65_535), '3000', 'Port to listen on; 0 takes a free one and prints it'),
+    BASE_PATH: optional(
+      text(isBasePath, 'a path such as /live: it begins with /, does not end with one, and has no . or .. between two'),
+      'Path below which PORT serves everything, for a gateway that shares its host with other programs',
+    ),
     OPS_PORT: optional(
       integer(0, 65_535),
       'Port for /metrics, /docs, /admin and /v1/regions, which PORT then does not serve; 0 takes a free one',
@@ -58,6 +63,7 @@ const NETWORK = {
   },
   notes: [
     'In a container set `HOST=0.0.0.0`.',
+    '`BASE_PATH` is for proxies that leave paths as they are ([deploy.md](deploy.md#under-a-path)).',
     '`KEEP_ALIVE_MS` must be longer than balancers keep connections ([deploy.md](deploy.md#balancers)).',
     'Behind a balancer on the same host set `TRUST_PROXY=loopback`: limits by address exempt loopback.',
     '[deploy.md](deploy.md#restrict-paths) lists which port serves which path.',

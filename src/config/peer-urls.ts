@@ -1,4 +1,5 @@
 import { toRegionNumber } from '../counters/replication/hybrid-clock.js';
+import { isBasePath } from './setting-values.js';
 
 /** The name of a region in settings, on the wire and in stores. */
 export const REGION_PATTERN = /^[a-z][a-z0-9-]{0,15}$/;
@@ -9,7 +10,7 @@ const PEERS_MAX = 15;
 /** The address of another region. */
 export interface PeerAddress {
   readonly region: string;
-  /** http or https, without a path. */
+  /** http or https; its path is the BASE_PATH of that region. */
   readonly url: URL;
 }
 
@@ -18,7 +19,7 @@ export function parsePeers(text: string): PeerAddress[] {
   const peers = text.split(',').map((pair) => parsePeer(pair.trim()));
   if (peers.length > PEERS_MAX) throw new Error(`may name at most ${PEERS_MAX} other regions`);
   if (new Set(peers.map(({ region }) => region)).size < peers.length) throw new Error('names a region twice');
-  if (new Set(peers.map(({ url }) => url.origin)).size < peers.length)
+  if (new Set(peers.map(({ url }) => url.href)).size < peers.length)
     throw new Error('has the same URL for two regions');
   return peers;
 }
@@ -32,12 +33,16 @@ function parsePeer(pair: string): PeerAddress {
     );
   }
   const url = URL.canParse(address) ? new URL(address) : null;
-  if (url === null || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`) {
+  if (url === null || !isGatewayUrl(url)) {
     throw new Error(
-      `must give ${region} an http or https URL of host and port alone, such as ${region}=https://us.example:3000`,
+      `must give ${region} an http or https URL of host, port and BASE_PATH alone, such as ${region}=https://us.example:3000`,
     );
   }
   return { region, url };
+}
+
+function isGatewayUrl({ protocol, href, origin, pathname }: URL): boolean {
+  return /^https?:$/.test(protocol) && href === origin + pathname && (pathname === '/' || isBasePath(pathname));
 }
 
 /** @throws Error if two names have the same region number: stamps of these regions could be equal */

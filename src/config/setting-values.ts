@@ -58,6 +58,11 @@ export function list(isValid: (value: string) => boolean, values: string) {
     .meta({ values: values });
 }
 
+/** Its characters mean the same in URLs of every kind, and need no percent-encoding. */
+export function isBasePath(value: string): boolean {
+  return /^(?:\/(?!\.\.?(?:\/|$))[\w.~-]+)+$/.test(value);
+}
+
 /** An address, or a host name. A name cannot end in a number: such a text is an address or invalid. */
 export function isHost(value: string): boolean {
   return isIP(value) !== 0 || (/^[a-z0-9_.-]{1,253}$/i.test(value) && !/(^|\.)\d+$/.test(value));

@@ -29,6 +29,8 @@ function toSettings(env: Environment) {
   return {
     host: env.HOST,
     port: env.PORT,
+    /** `''`, or a path without a slash at its end. */
+    basePath: env.BASE_PATH ?? '',
     opsPort: env.OPS_PORT ?? null,
     keepAliveMs: env.KEEP_ALIVE_MS,
     trustProxy: env.TRUST_PROXY,

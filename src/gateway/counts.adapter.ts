@@ -3,6 +3,8 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { IoAdapter } from '@nestjs/platform-socket.io';
 import type { Server, ServerOptions } from 'socket.io';
 import type { OriginPolicy } from '../access/origin-policy.js';
+import { SETTINGS } from '../config/injection-tokens.js';
+import type { Settings } from '../config/settings.js';
 import { boundedParser, TRANSPORT_BYTES_MAX } from './transport/packet-decoder.js';
 import { boundProbes, createGuardedServer } from './transport/bounded-websocket-server.js';
 import type { GatewaySocket } from './gateway-socket.js';
@@ -24,6 +26,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** socket.io under NestJS, with the limits of the protocol. */
 export class CountsAdapter extends IoAdapter {
   #engine: Engine | null = null;
+  readonly #basePath: string;
 
   constructor(
     app: INestApplicationContext,
@@ -34,6 +37,7 @@ export class CountsAdapter extends IoAdapter {
     private readonly socketAdapter: ServerOptions['adapter'] | null,
   ) {
     super(app);
+    this.#basePath = app.get<Settings>(SETTINGS).basePath;
   }
 
   /** @throws Error before the application is initialised */
@@ -51,7 +55,9 @@ export class CountsAdapter extends IoAdapter {
       webSocketOpened: (webSocket, request, tcp) =>
         handshake.webSocketOpened(webSocket, request, tcp, findConnection(server.engine, request)),
     });
+    const path = `${this.#basePath}/socket.io/`;
     const options: Partial<ServerOptions> = {
+      path,
       parser: boundedParser,
       wsEngine,
       maxHttpBufferSize: TRANSPORT_BYTES_MAX,
@@ -70,7 +76,7 @@ export class CountsAdapter extends IoAdapter {
       cors: { origin: (origin, answer) => answer(null, origin !== undefined && this.origins.isListed(origin)) },
     };
     const server = super.createIOServer(port, options as ServerOptions);
-    takeWebSockets(this.httpServer as HttpServer);
+    takeWebSockets(this.httpServer as HttpServer, path);
     new EngineRequestGate(server.engine, flowControls, handshake.addresses).attach();
     flowControls.watch(server);
     server.engine.on('connection', (connection: GatewaySocket['conn']) => pending.begin(connection));

@@ -11,6 +11,7 @@ import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import { REQUEST_BYTES_MAX } from '../replication/transport/request-splitter.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
+import { enterBasePath, rejectOutside } from './base-path.js';
 import { respondToClientError, acceptAnyExpectation } from './client-error.js';
 import { serveClientScript } from './client-script.js';
 import { limitConnectionTimes } from './connection-times.js';
@@ -47,12 +48,15 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.set('etag', false);
   app.set('query parser', 'simple');
 
+  const { basePath } = settings;
   app.use(serializeRequests);
+  if (basePath !== '') app.use(enterBasePath(basePath));
   const peers = app.get(PeerAuthentication);
   const isFromPeer = (request: IncomingMessage): boolean => peers.authenticatedRegion(request) !== undefined;
   app.use(chargeRequests(app.get(AddressLimiter), app.get(SuspicionLog), app.get<Clock>(CLOCK), isFromPeer));
   addSecurityHeaders(app);
-  const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs);
+  if (basePath !== '') app.use(rejectOutside(basePath));
+  const operators = settings.opsPort === null ? null : new OperatorPort(app, settings.keepAliveMs, basePath);
   const compress = compressByGzip();
   checkOrigins(app, app.get(OriginPolicy));
   serveEvents(app, compress);
@@ -63,7 +67,7 @@ export function configureHttp(app: NestExpressApplication, assets: string): Oper
   app.useBodyParser('json', { limit: MESSAGE_BYTES_MAX, type: () => true });
   serveDocs(app, settings.metrics, assets);
   serveClientScript(app, assets);
-  app.useGlobalFilters(new ProtocolErrorFilter());
+  app.useGlobalFilters(new ProtocolErrorFilter(basePath));
   const server = app.getHttpServer();
   server.on('clientError', respondToClientError);
   acceptAnyExpectation(server);

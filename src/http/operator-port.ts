@@ -18,11 +18,15 @@ export class OperatorPort {
   readonly server: Server;
   readonly #requests = new WeakSet<IncomingMessage>();
 
-  /** Create it before the routes: its middleware must run first. */
-  constructor(app: NestExpressApplication, keepAliveMs: number) {
+  /**
+   * Create it before the routes: its middleware must run first.
+   * @param basePath that of the main port, whose routes are below it; those of this port are not
+   */
+  constructor(app: NestExpressApplication, keepAliveMs: number, basePath: string) {
     const handle = app.getHttpAdapter().getInstance() as (request: IncomingMessage, response: ServerResponse) => void;
     this.server = createServer((request, response) => {
       this.#requests.add(request);
+      request.url = basePath + request.url!;
       handle(request, response);
     });
     this.server.on('clientError', respondToClientError);

@@ -7,7 +7,6 @@ import { type Route, ROUTES } from './openapi/routes.js';
 import { ACTION_RULE } from '../protocol/http-request-schemas.js';
 
 const NOT_FOUND_STATUS = 404;
-const NOT_FOUND = `unknown method or path; expected one of: ${listRoutes('PORT', 'both')}; on OPS_PORT, where it is set: ${listRoutes('OPS_PORT')}`;
 
 /** Errors of conditional and range requests for files: https://www.rfc-editor.org/rfc/rfc9110#section-13 */
 const FILE_ERRORS: Readonly<Record<number, string>> = {
@@ -20,6 +19,12 @@ const FILE_HEADERS = ['Accept-Ranges', 'Content-Encoding', 'ETag', 'Last-Modifie
 @Catch()
 export class ProtocolErrorFilter implements ExceptionFilter {
   readonly #logger = new Logger('http');
+  readonly #notFound: string;
+
+  constructor(basePath: string) {
+    const [clients, operators] = [listRoutes(basePath, 'PORT', 'both'), listRoutes('', 'OPS_PORT')];
+    this.#notFound = `unknown method or path; expected one of: ${clients}; on OPS_PORT, where it is set: ${operators}`;
+  }
 
   catch(error: unknown, host: ArgumentsHost): void {
     const response = host.switchToHttp().getResponse<Response>();
@@ -37,7 +42,7 @@ export class ProtocolErrorFilter implements ExceptionFilter {
 
   #toResponse(error: unknown): { status: number; body: ErrorBody } {
     if (error instanceof ProtocolError) return { status: HTTP_STATUS[error.body.code], body: error.body };
-    if (error instanceof HttpException && error.getStatus() < 500) return toRejection(error);
+    if (error instanceof HttpException && error.getStatus() < 500) return toRejection(error, this.#notFound);
     this.#logger.error(error);
     const body = errorBody('UNAVAILABLE', 'the gateway failed; the outcome is unknown');
     return { status: HTTP_STATUS.UNAVAILABLE, body };
@@ -45,7 +50,7 @@ export class ProtocolErrorFilter implements ExceptionFilter {
 }
 
 /** The error for a request that express or its body parser rejects before a controller runs. */
-function toRejection(error: HttpException): { status: number; body: ErrorBody } {
+function toRejection(error: HttpException, notFound: string): { status: number; body: ErrorBody } {
   const status = error.getStatus();
   if (status === HTTP_STATUS.PAYLOAD_TOO_LARGE) {
     // The limit of the body parser that failed: it is higher for other regions than for clients.
@@ -54,7 +59,7 @@ function toRejection(error: HttpException): { status: number; body: ErrorBody } 
   }
   const file = FILE_ERRORS[status];
   if (file !== undefined) return { status, body: errorBody('BAD_REQUEST', file) };
-  if (status === NOT_FOUND_STATUS) return { status, body: errorBody('BAD_REQUEST', NOT_FOUND) };
+  if (status === NOT_FOUND_STATUS) return { status, body: errorBody('BAD_REQUEST', notFound) };
   const message =
     error.cause instanceof URIError
       ? `the path is not percent-encoded UTF-8; post must be ${POST_RULE}`
@@ -62,8 +67,8 @@ function toRejection(error: HttpException): { status: number; body: ErrorBody } 
   return { status: HTTP_STATUS.BAD_REQUEST, body: errorBody('BAD_REQUEST', message) };
 }
 
-function listRoutes(...ports: readonly Route['port'][]): string {
+function listRoutes(basePath: string, ...ports: readonly Route['port'][]): string {
   return ROUTES.filter(({ port }) => ports.includes(port))
-    .map(({ method, path }) => `${method} ${path}`)
+    .map(({ method, path }) => `${method} ${basePath}${path}`)
     .join(', ');
 }

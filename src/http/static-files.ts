@@ -4,6 +4,8 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
 
 const PACKED = '.gz';
+const INDEX = 'index.html';
+const MOVED_STATUS = 301;
 
 export interface FolderOptions {
   /** Path of the URLs, such as `/docs`. */
@@ -20,15 +22,22 @@ export interface FolderOptions {
 export function serveFolder(app: NestExpressApplication, folder: string, options: FolderOptions): void {
   const { prefix, servesIndex, setHeaders } = options;
   const packed = findPacked(folder);
-  app.use(prefix, (request: Request, _response: Response, next: NextFunction) => {
-    const isFolder = servesIndex && request.originalUrl.replace(/\?.*/s, '').endsWith('/');
-    const path = isFolder ? `${request.path}index.html` : request.path;
+  const pages = servesIndex ? findPages(folder) : new Set<string>();
+  app.use(prefix, (request: Request, response: Response, next: NextFunction) => {
+    // At `/docs` the path below the prefix is `/`, too.
+    const isFolder = request.originalUrl.replace(/\?.*/s, '').endsWith('/');
+    if (!isFolder && isRead(request) && pages.has(request.path.replace(/^\/$/, ''))) {
+      redirectToFolder(request, response);
+      return;
+    }
+    const path = isFolder && servesIndex ? request.path + INDEX : request.path;
     if (packed.has(path) && request.acceptsEncodings('gzip') !== false) request.url = path + PACKED;
     next();
   });
   app.useStaticAssets(folder, {
     prefix,
-    ...(!servesIndex && { index: false, redirect: false }),
+    redirect: false,
+    ...(!servesIndex && { index: false }),
     setHeaders: (response: Response, path: string) => {
       setHeaders?.(response);
       if (!path.endsWith(PACKED)) return;
@@ -36,6 +45,24 @@ export function serveFolder(app: NestExpressApplication, folder: string, options
       response.setHeader('Content-Encoding', 'gzip');
     },
   });
+}
+
+function isRead({ method }: Request): boolean {
+  return method === 'GET' || method === 'HEAD';
+}
+
+/** Relative, because a proxy may have removed the beginning of the path. */
+function redirectToFolder({ originalUrl }: Request, response: Response): void {
+  const [, name, query] = /([^/?]*)(\?.*)?$/s.exec(originalUrl)!;
+  response.redirect(MOVED_STATUS, `${name!}/${query ?? ''}`);
+}
+
+/** URL paths of the folders that have a page, without a slash at their end. */
+function findPages(folder: string): ReadonlySet<string> {
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map(
+    (name) => `/${name.replaceAll(sep, '/')}`,
+  );
+  return new Set(names.filter((name) => name.endsWith(`/${INDEX}`)).map((name) => name.slice(0, -INDEX.length - 1)));
 }
 
 /** URL paths of the files that have a compressed copy beside them. Leaves out files that changed after their copy. */

@@ -117,7 +117,7 @@ describe('a gateway with OPS_PORT', () => {
     expect(await post(opsUrl, '/admin/sinks/off', bearer(ADMIN_TOKEN))).toEqual({ status: 200, body: { done: true } });
     expect(await runCommand(['sink', 'off'], { ADMIN_TOKEN, TALLYCAST_URL: gateway.url })).toMatchObject({
       status: 1,
-      stderr: `${gateway.url} has no /admin/sinks/off: name the gateway's OPS_PORT if it has one\n`,
+      stderr: `${gateway.url} has no /admin/sinks/off: name the gateway's OPS_PORT if it has one, else its BASE_PATH\n`,
     });
   });
 });

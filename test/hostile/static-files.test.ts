@@ -62,11 +62,15 @@ describe('served files', () => {
   });
 });
 
-it('a folder without its slash is redirected', async () => {
-  for (const path of ['/docs', '/feed']) {
+it('a folder without its slash is redirected, relative to its own URL', async () => {
+  for (const [path, location] of [
+    ['/docs', 'docs/'],
+    ['/feed?post=a/b', 'feed/?post=a/b'],
+  ] as const) {
     const { status, headers } = await send(path, GZIP);
-    expect([status, headers.location]).toEqual([301, `${path}/`]);
+    expect([status, headers.location]).toEqual([301, location]);
   }
+  for (const path of ['//feed', '/assets', '/%66eed']) expect((await send(path)).status).toBe(404);
 });
 
 it('the page of the documentation has no source maps', async () => {

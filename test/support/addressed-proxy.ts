@@ -5,15 +5,18 @@ import type { Duplex } from 'node:stream';
 /**
  * Starts a balancer on 127.0.0.1 that reports one address for all its clients, because a gateway exempts loopback from its
  * limits by address. The gateway behind it needs `TRUST_PROXY=loopback`.
+ * @param path the balancer's own path, such as /live, which it removes from URLs; `''` for none
  */
 export async function startAddressedProxy(
   gateway: { readonly port: number },
   address: string,
+  path = '',
 ): Promise<{ readonly url: string; close(): void }> {
   const sockets = new Set<Duplex>();
   const forward = (incoming: IncomingMessage) => {
     const headers = { ...incoming.headers, 'x-forwarded-for': address };
-    return request({ host: '127.0.0.1', port: gateway.port, method: incoming.method, path: incoming.url, headers });
+    const target = incoming.url!.startsWith(`${path}/`) ? incoming.url!.slice(path.length) : '/outside';
+    return request({ host: '127.0.0.1', port: gateway.port, method: incoming.method, path: target, headers });
   };
   const server: Server = createServer((incoming, outgoing) => {
     const onward = forward(incoming);

@@ -1,8 +1,9 @@
 import { createLiveCounts } from '../live-counts-http.js';
+import { findGateway } from './page-client.js';
 import { registerElements } from './register-elements.js';
 
 export * from '../live-counts-http.js';
 export { connectWidgets } from './page-client.js';
 
 /** See widgets.ts. Uses Server-Sent Events and HTTP only. */
-registerElements(() => createLiveCounts(import.meta.url));
+registerElements(() => createLiveCounts(findGateway(import.meta.url)));

@@ -8,6 +8,11 @@ let isOwn = false;
 let create: () => LiveCounts;
 const followers = new Set<() => void>();
 
+/** @returns the gateway that serves this script as /client/tallycast.js, under whatever path; else the origin of the script */
+export function findGateway(script: string): string {
+  return new URL(/\/client\/tallycast\.js\b/.test(script) ? '..' : '/', script).href;
+}
+
 /** Sets how the page's client is made if a widget needs it before `connectWidgets` is called. */
 export function setClientFactory(make: () => LiveCounts): void {
   create = make;

@@ -4,9 +4,6 @@ import { ExpressAdapter } from '@nestjs/platform-express';
 import { errorBody } from '../../protocol/errors.js';
 import { endWithError } from '../../protocol/raw-http-error.js';
 
-/** The path of WebSockets. */
-const PATH = '/socket.io/';
-const ELSEWHERE = `WebSockets are accepted only at ${PATH}, from Socket.IO clients; GET /v1/stream follows counts without one`;
 const NO_PROXY = 'this gateway is not a proxy: CONNECT is not served';
 /** Hop-by-hop headers about an upgrade, which are dropped with it. */
 const HEADERS_OF_UPGRADES: ReadonlySet<string> = new Set(['upgrade', 'http2-settings']);
@@ -28,8 +25,10 @@ export class UpgradeAwareAdapter extends ExpressAdapter {
 /**
  * Passes WebSockets at their path to the server's own listeners. Other upgrades are ignored, and the request gets a response over
  * HTTP/1.1: https://www.rfc-editor.org/rfc/rfc9110#section-7.8. To be called after those listeners were added.
+ * @param path with a slash at its end
  */
-export function takeWebSockets(server: Server): void {
+export function takeWebSockets(server: Server, path: string): void {
+  const elsewhere = `WebSockets are accepted only at ${path}, from Socket.IO clients; GET /v1/stream follows counts without one`;
   const listeners = server.listeners('upgrade') as UpgradeListener[];
   const responses = decidesUpgrades(server) ? null : new OpenResponses(server);
   server.removeAllListeners('upgrade');
@@ -38,8 +37,8 @@ export function takeWebSockets(server: Server): void {
       const serve = (): void => serveWithoutUpgrade(server, request, socket, head);
       if (responses === null) serve();
       else responses.onceFinished(socket, serve);
-    } else if (!request.url!.startsWith(PATH)) {
-      endWithError(socket, '404 Not Found', errorBody('BAD_REQUEST', ELSEWHERE));
+    } else if (!request.url!.startsWith(path)) {
+      endWithError(socket, '404 Not Found', errorBody('BAD_REQUEST', elsewhere));
     } else {
       // Node has removed its listener, and if the request has to wait, the others are not added yet.
       socket.on('error', () => socket.destroy());

@@ -80,9 +80,9 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-function peerAt(port: number): HttpPeer {
+function peerAt(port: number, basePath = ''): HttpPeer {
   const validation = new DeltaValidation(BUCKETS, 'hash', Metrics.parse('likes:toggle,views:tally'));
-  const address = { region: 'us', url: new URL(`http://127.0.0.1:${port}`) };
+  const address = { region: 'us', url: new URL(`http://127.0.0.1:${port}${basePath}`) };
   return new HttpPeer(address, { region: 'eu', token: TOKEN, validation, requests: new PushRequests(), clock });
 }
 
@@ -129,6 +129,14 @@ describe('HttpPeer', () => {
     const headerBytes = peer.stats.bytesSent - calls.reduce((sum, { body }) => sum + body.length, 0);
     expect(headerBytes / calls.length).toBeGreaterThan(100);
     expect(headerBytes / calls.length).toBeLessThan(400);
+  });
+
+  it('HttpPeer calls a region below its BASE_PATH', async () => {
+    respond = (_called, response) => response.writeHead(404).end();
+    const below = peerAt((server.address() as AddressInfo).port, '/live');
+    await expect(below.readPosts(['a'])).rejects.toThrow('give its BASE_PATH in PEERS');
+    expect(calls.map(({ url }) => url)).toEqual(['/live/v1/replication/posts']);
+    below.close();
   });
 
   it('HttpPeer pushes a large delta in fragments and returns the ack of the last one', async () => {
@@ -188,7 +196,8 @@ describe('failed calls', () => {
 
   it('a peer without the route runs another version, and the error says so', async () => {
     respond = (_called, response) => response.writeHead(404).end('{}');
-    const message = 'us has no POST /v1/replication/deltas: run one version in all regions';
+    const message =
+      'us has no POST /v1/replication/deltas: run one version in all regions, and give its BASE_PATH in PEERS';
     await expect(peer.push([])).rejects.toMatchObject({ message });
   });
 

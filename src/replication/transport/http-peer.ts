@@ -42,6 +42,8 @@ export class HttpPeer implements Peer {
   /** Headers and bodies, since boot. */
   readonly stats = { bytesSent: 0 };
   readonly #address: ReturnType<typeof urlToHttpOptions>;
+  /** BASE_PATH of the region; `''` without one. */
+  readonly #basePath: string;
   readonly #agent: HttpAgent | HttpsAgent;
 
   constructor(
@@ -50,6 +52,7 @@ export class HttpPeer implements Peer {
   ) {
     this.region = region;
     this.#address = urlToHttpOptions(url);
+    this.#basePath = url.pathname.replace(/\/$/, '');
     const agentOptions = { keepAlive: true, maxSockets: SOCKETS };
     this.#agent = url.protocol === 'https:' ? new HttpsAgent(agentOptions) : new HttpAgent(agentOptions);
   }
@@ -128,7 +131,9 @@ export class HttpPeer implements Peer {
       const { status, bytes } = await readResponse(request);
       if (status === 200) return bytes;
       if (status === 404) {
-        throw new PeerRejection(`${this.region} has no POST ${ROUTE}/${resource}: run one version in all regions`);
+        throw new PeerRejection(
+          `${this.region} has no POST ${ROUTE}/${resource}: run one version in all regions, and give its BASE_PATH in PEERS`,
+        );
       }
       throw new PeerRejection(`${this.region} responded ${status}: ${parseMessage(bytes)}`);
     } catch (error) {
@@ -145,7 +150,7 @@ export class HttpPeer implements Peer {
     const send = this.#address.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = send({
       ...this.#address,
-      path: `${ROUTE}/${resource}`,
+      path: `${this.#basePath}${ROUTE}/${resource}`,
       method: 'POST',
       agent: this.#agent,
       headers: {
