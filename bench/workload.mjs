@@ -50,6 +50,14 @@ export function* viewsOfSessions(count) {
   }
 }
 
+/** Visits of different actors. */
+export function* visitsOver(count, posts) {
+  for (let i = 0; i < count; i++) {
+    const post = String(10_000_000 + (random32() % posts));
+    yield { post, metric: VIEWS, kind: 'visit', value: 1, ...NOBODY, actor: key(), atS: AT_MS / 1_000 };
+  }
+}
+
 function key() {
   return { hi: random32(), lo: random32() };
 }

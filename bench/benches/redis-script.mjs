@@ -12,10 +12,15 @@ export const options = { operations: 40_000 };
 
 const LIKES = 0;
 const VIEWS = 1;
+const READS = 2;
+const YES = 3;
+const METRICS = 'likes:toggle,views:tally,reads:unique@30m,yes:choice@vote,no:choice@vote';
 const BUCKETS = 64;
 const AT_MS = Date.UTC(2026, 0, 1);
 const POSTS = 128;
 const PEOPLE = 1_000;
+/** So few that most of their visits are not the first ones of a post. */
+const READERS = 20;
 /** Changed posts of a bucket that a copy without members reads at once. */
 const PAGE = { limit: 500, withMembers: false };
 const NOBODY = { actor: null, session: null, seq: 0 };
@@ -34,6 +39,7 @@ const key = () => ({ hi: random(), lo: random() });
 const people = Array.from({ length: PEOPLE }, () => ({ actor: key(), session: key(), seq: 0 }));
 const view = (post, who) => ({ post, metric: VIEWS, kind: 'add', value: 1, actor: null, ...who });
 const like = (post, value, actor, who) => ({ post, metric: LIKES, kind: 'set', value, actor, ...who });
+const visit = (post, actor) => ({ post, metric: READS, kind: 'visit', value: 1, ...NOBODY, actor, atS: AT_MS / 1_000 });
 const nextSeq = (person) => ({ session: person.session, seq: ++person.seq });
 const existing = () => people[below(PEOPLE)];
 
@@ -50,6 +56,9 @@ const LOADS = [
   ],
   ['views, every session new', (post) => view(post, { session: key(), seq: 1 })],
   ['likes, every session and actor new', (post) => like(post, 1, key(), { session: key(), seq: 1 })],
+  ['visits within their windows', (post) => visit(post, people[below(READERS)].actor)],
+  ['visits, every actor new', (post) => visit(post, key())],
+  ['votes, one of two options', (post) => ({ ...like(post, 1, existing().actor, NOBODY), metric: YES + below(2) })],
 ];
 
 /**
@@ -203,7 +212,7 @@ async function openStore(url, buckets, postsABucket) {
     replicated: false,
     warn: () => undefined,
   });
-  const metrics = Metrics.parse('likes:toggle,views:tally');
+  const metrics = Metrics.parse(METRICS);
   const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', region: 'local', gateway: 'bench-01' };
   const data = { ...about, hasPeers: false, publishIntervalMs: 50, nonce: () => 1, wallMs: () => Date.now() };
   const store = await RedisStore.open(connections, clock, data);

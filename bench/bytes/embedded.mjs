@@ -18,6 +18,7 @@ import {
   shuffledIds,
   twoOfEach,
   viewsOfSessions,
+  visitsOver,
 } from '../workload.mjs';
 
 /** @returns rows `{ what, count, bytes, target }`: total bytes of `count` items; each should take at most `target` */
@@ -28,6 +29,7 @@ export async function embeddedRows({ posts, likes, group }) {
     ...(await rowOf('likes on one post', likes, likesOver(likes, 1), group, 24)),
     ...(await rowOf('likes over 1,000 posts', likes, likesOver(likes, 1_000), group, 24)),
     ...(await rowOf('marks of sessions', likes, viewsOfSessions(likes), group, null)),
+    ...(await rowOf('marks of visits', likes, visitsOver(likes, 1_000), group, null)),
     await registerRow(likes, group),
   ];
 }
@@ -70,7 +72,7 @@ async function rowOf(what, count, operations, group, target, region = 'local') {
 
 async function withStore(measure, region = 'local') {
   const path = temporaryDirectory();
-  const metrics = Metrics.parse('likes:toggle,views:tally');
+  const metrics = Metrics.parse('likes:toggle,views:unique@30m');
   const about = { path, buckets: BUCKETS, actorKeys: 'hash', metrics, region, nonce: () => 1 };
   const store = new EmbeddedStore(region === 'local' ? about : { ...about, replication: { wallMs: () => Date.now() } });
   try {

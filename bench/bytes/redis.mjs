@@ -18,6 +18,7 @@ import {
   twoOfEach,
   viewOfEach,
   viewsOfSessions,
+  visitsOver,
 } from '../workload.mjs';
 
 /** @returns rows `{ what, count, bytes, target }`: total bytes of `count` items; each should take at most `target` */
@@ -29,6 +30,7 @@ export async function redisRows({ posts, likes, redisGroup: group }) {
     await rowOf('a like over 1,000 posts', likes, likesOver(likes, 1_000), group, null),
     await rowOf('a post with one like', likes, likeOfEach(growingIds(likes)), group, null),
     await rowOf('a session mark', likes, viewsOfSessions(likes), group, 16),
+    await rowOf('a mark of a visit', likes, visitsOver(likes, 1_000), group, 22),
     await registerRow(likes, group),
   ];
 }
@@ -49,7 +51,7 @@ async function growth(operations, group, region) {
   try {
     const options = { clock: systemClock, replicated: false, warn: () => undefined };
     const connections = await RedisClient.open(parseRedisUrl(server.url), options);
-    const metrics = Metrics.parse('likes:toggle,views:tally');
+    const metrics = Metrics.parse('likes:toggle,views:unique@30m');
     const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', gateway: 'bench-01', nonce: () => 1 };
     const data = { ...about, publishIntervalMs: 50, region, wallMs: () => Date.now(), hasPeers: region !== 'local' };
     const store = await RedisStore.open(connections, systemClock, data);
