@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { MineEvent } from '../../src/protocol/messages.js';
-import { closeClients, connect, expectOk, parseTotals, untilConnected } from '../support/clients.js';
+import { type Client, closeClients, connect, expectOk, parseTotals, untilConnected } from '../support/clients.js';
 import { allAccepted, postEvents, readCount } from '../support/events.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { countOperations, readMetrics } from '../support/metrics.js';
@@ -8,6 +8,7 @@ import { type RedisServer, startRedis, stopRedis } from '../support/redis-server
 import { until } from '../support/until.js';
 
 const NEW_POSTS_MAX = 5;
+const METRICS = 'likes:toggle,views:tally,readers:unique,reads:unique@30m,yes:choice@vote,no:choice@vote';
 
 /** A gateway with an embedded store, whose log is in Redis. */
 describe('a gateway with a log', () => {
@@ -17,7 +18,7 @@ describe('a gateway with a log', () => {
   beforeAll(async () => {
     log = await startRedis();
     const limits = { TRUST_PROXY: '127.0.0.1', MAX_NEW_POSTS_PER_ADDRESS: String(NEW_POSTS_MAX) };
-    gateway = await startGateway({ LOG_URL: log.url, LOG_MS: '20', ...limits });
+    gateway = await startGateway({ LOG_URL: log.url, LOG_MS: '20', METRICS, ...limits });
   });
 
   afterAll(async () => {
@@ -26,18 +27,42 @@ describe('a gateway with a log', () => {
     await stopRedis();
   });
 
-  it('viewers and the connections of an actor see what an event has changed', async () => {
-    const socket = connect(gateway.url, { actor: 'ada' });
+  async function openActor(actor: string): Promise<{ socket: Client; mine: MineEvent[] }> {
+    const socket = connect(gateway.url, { actor });
     const mine: MineEvent[] = [];
     socket.on('mine', (event) => mine.push(event));
+    await untilConnected(socket);
+    return { socket, mine };
+  }
+
+  it('viewers and the connections of an actor see what an event has changed', async () => {
+    const { socket, mine } = await openActor('ada');
     let likes = 0;
     socket.on('counts', ([update]) => (likes = parseTotals(update!).likes));
-    await untilConnected(socket);
     expectOk(await socket.emitWithAck('subscribe', { posts: ['seen'] }));
     const events = [{ post: 'seen', metric: 'likes' }, { post: 'seen' }];
     expect(await postEvents(gateway.url, { actor: 'ada', events })).toEqual(allAccepted(2));
     await until(() => mine.length > 0 && likes === 1, 'the like is shown');
     expect(mine).toEqual([{ post: 'seen', metric: 'likes', on: true }]);
+  });
+
+  it('uniques count an actor once, and a choice notifies its actor of the option that it has put off', async () => {
+    const { socket, mine } = await openActor('eve');
+    const send = (...metrics: string[]): Promise<unknown> =>
+      postEvents(gateway.url, { actor: 'eve', events: metrics.map((metric) => ({ post: 'poll', metric })) });
+    for (const answer of [await send('readers', 'reads', 'yes'), await send('readers', 'reads', 'no')])
+      expect(answer).toEqual(allAccepted(3));
+    const changes = [
+      ['yes', true],
+      ['no', true],
+      ['yes', false],
+    ];
+    await until(() => mine.length >= changes.length, 'the votes are shown');
+    expect(mine).toEqual(changes.map(([metric, on]) => ({ post: 'poll', metric, on })));
+    for (const metric of ['readers', 'reads'])
+      expect(await socket.emitWithAck('add', { post: 'poll', metric })).toMatchObject({
+        ...{ ok: true, applied: false, duplicate: false, counts: { readers: 1, reads: 1, yes: 0, no: 1 } },
+      });
   });
 
   it('an event of the log is the operation of a socket or a PUT with the same session or key', async () => {

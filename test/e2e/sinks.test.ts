@@ -167,12 +167,14 @@ describe.each(['embedded', 'Redis'])('a gateway on the %s store with a PostgreSQ
 });
 
 describe('a gateway with SINK_MEMBERS', () => {
-  it('members are rows, and audit --members compares them', async () => {
+  it('members of toggles and uniques are rows, and audit --members compares them', async () => {
     const database = await postgres.createDatabase();
     const env = { SINK_URL: database.url.href, SINK_MS: '100', SINK_MEMBERS: 'true', ACTOR_KEYS: 'int64', ADMIN_TOKEN };
-    const gateway = await startGateway(env);
+    const gateway = await startGateway({ ...env, METRICS: 'likes:toggle,views:unique@30m,readers:unique' });
+    const readers: string[] = [];
     const untilMembers = async (...actors: number[]): Promise<void> => {
-      const expected = POSTS.flatMap((post) => actors.map((actor) => `${post} likes ${actor}`)).sort();
+      const likes = POSTS.flatMap((post) => actors.map((actor) => `${post} likes ${actor}`));
+      const expected = [...likes, ...readers].sort();
       const areEqual = async (): Promise<boolean> =>
         isDeepStrictEqual((await readMembers(database).catch(() => [])).sort(), expected);
       await until(areEqual, 'the table has the members');
@@ -181,6 +183,8 @@ describe('a gateway with SINK_MEMBERS', () => {
     await untilMembers(4711, -5, 7);
     const socket = connect(gateway.url, { actor: '7' });
     for (const post of POSTS) expectOk(await socket.emitWithAck('unlike', { post }));
+    for (let i = 0; i < 2; i++) expectOk(await socket.emitWithAck('add', { post: '42', metric: 'readers' }));
+    readers.push('42 readers 7');
     await untilMembers(4711, -5);
     const liked = await database.sql('SELECT count(*)::int AS count FROM tallycast_members WHERE actor = 4711');
     expect(liked).toEqual([{ count: POSTS.length }]);
