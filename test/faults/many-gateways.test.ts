@@ -1,7 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { groupBy } from '../../src/common/grouping.js';
 import { ACTOR_KEYS } from '../../src/counters/ids.js';
 import { SCALE } from '../property/runs.js';
 import { closeClients, connect, readTotals, type Totals } from '../support/clients.js';
+import { type Visit, visitPage } from '../support/clients-reloading.js';
 import { FAST_RECONNECT } from '../support/clients-crowd.js';
 import { HoppingCrowd } from '../support/clients-hopping.js';
 import { TestViewer } from '../support/clients-viewer.js';
@@ -23,11 +25,19 @@ const ENOUGH = 600;
 const BETWEEN_KILLS_MAX = 300;
 /** Views without a `seq` that are sent at once. */
 const WITHOUT_SEQ = 5;
-const ENV = { MAX_OPS_PER_CONNECTION: '0', ACTOR_KEYS: new Random(SEED).pick(ACTOR_KEYS) };
+const UNIQUES = ['readers', 'reads'];
+const OPTIONS = ['yes', 'no', 'maybe'];
+const METRICS = `likes:toggle,views:tally,readers:unique,reads:unique@30m,${OPTIONS.map((name) => `${name}:choice@vote`).join()}`;
+const ENV = { MAX_OPS_PER_CONNECTION: '0', ACTOR_KEYS: new Random(SEED).pick(ACTOR_KEYS), METRICS };
+/** Pages that are open at once, of fewer actors. */
+const PAGES = 200;
+const READERS = 120;
+const RELOADS = 2;
+const PAGED_POSTS = 5;
 
 describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`, () => {
   let gateways: ProxiedGateway[] = [];
-  let crowd: HoppingCrowd;
+  let running: HoppingCrowd | null = null;
   let viewers: TestViewer[];
 
   beforeAll(async () => {
@@ -35,7 +45,7 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
   });
 
   afterEach(async () => {
-    crowd.stopHopping();
+    running?.stopHopping();
     for (const gateway of gateways) gateway.keepAnswers();
     await closeClients();
   });
@@ -43,19 +53,21 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
   afterAll(() => endProxied(gateways));
 
   /** Starts a crowd with new posts and sessions, so that no round depends on the one before. */
-  async function begin(seed: number): Promise<void> {
+  async function begin(seed: number): Promise<HoppingCrowd> {
     const random = new Random(seed);
     const posts = Array.from({ length: POSTS }, (_, i) => `${seed}-${i}`);
     viewers = gateways.map(({ url }) => new TestViewer(url, [...posts, buildPostWithoutSeq(seed)], FAST_RECONNECT));
     await Promise.all(viewers.map((viewer) => viewer.untilSubscribed()));
-    crowd = new HoppingCrowd(
+    const crowd = new HoppingCrowd(
       gateways.map(({ clientUrl }) => clientUrl),
       CLIENTS,
       posts,
       random,
     );
     for (const gateway of gateways) gateway.loseAnswers(random);
+    running = crowd;
     crowd.act();
+    return crowd;
   }
 
   async function expectExact(seed: number, expected: Record<string, Totals>): Promise<void> {
@@ -76,7 +88,7 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
     `operations are counted exactly while responses to clients and replies to gateways are lost (TEST_SEED=${SEED}, round %d)`,
     async (seed) => {
       const retries = await sumRetries(gateways);
-      await begin(seed);
+      const crowd = await begin(seed);
       let isOver = false;
       const counted = Promise.all(
         gateways.map(({ url }) => viewWithoutSeq(url, buildPostWithoutSeq(seed), () => isOver)),
@@ -94,11 +106,35 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
     },
   );
 
+  it.each(LOSSES)(
+    `uniques count each actor once, and a vote has one option, while pages are reloaded (TEST_SEED=${SEED}, round %d)`,
+    async (seed) => {
+      const random = new Random(seed);
+      const posts = Array.from({ length: PAGED_POSTS }, (_, i) => `${seed}-page-${i}`);
+      const urls = gateways.map(({ clientUrl }) => clientUrl);
+      for (const gateway of gateways) gateway.loseAnswers(random);
+      const pages = Array.from({ length: PAGES }, async (_, i) => {
+        const visits: Visit[] = [];
+        const client = { urls, actor: String(i % READERS), options: OPTIONS, random };
+        for (let load = 0; load <= RELOADS; load++) visits.push(await visitPage(client, random.pick(posts)));
+        return visits;
+      });
+      const visits = (await Promise.all(pages)).flat();
+      expect(visits.some(({ attempts }) => attempts > 2)).toBe(true);
+      expect(visits.some(({ duplicates }) => duplicates > 0)).toBe(true);
+      for (const gateway of gateways) gateway.keepAnswers();
+      expect(findTwiceCounted(visits)).toEqual([]);
+      const expected = countReaders(visits);
+      for (const { url } of gateways)
+        expect({ seed, url, counts: await readReaders(url, posts) }).toEqual({ seed, url, counts: expected });
+    },
+  );
+
   it.each(CRASHES)(
     `operations are counted exactly while, besides, gateways are killed ${KILLS} times (TEST_SEED=${SEED}, round %d)`,
     async (seed) => {
       const random = new Random(seed);
-      await begin(seed);
+      const crowd = await begin(seed);
       const restarting = new Map<ProxiedGateway, Promise<void>>();
       for (let kill = 1; kill <= KILLS; kill++) {
         await crowd.crowd.untilAcknowledgements(1 + random.below(BETWEEN_KILLS_MAX));
@@ -125,6 +161,38 @@ function buildSeeds(count: number, first: number): number[] {
 async function sumRetries(gateways: readonly ProxiedGateway[]): Promise<number> {
   const retries = await Promise.all(gateways.map(({ url }) => readMetric(url, 'tallycast_commit_retries_total')));
   return retries.reduce((sum, number) => sum + number, 0);
+}
+
+/** Of each post: the actors that visited it, as each of its counts is to show them. */
+function countReaders(visits: readonly Visit[]): Record<string, number[]> {
+  const byPost = groupBy(visits, ({ post }) => post);
+  return Object.fromEntries(
+    [...byPost].map(([post, ofPost]) => {
+      const actors = new Set(ofPost.map(({ actor }) => actor)).size;
+      return [post, [actors, actors, actors]];
+    }),
+  );
+}
+
+/** Actors that were told twice that they were counted in a unique of a post. */
+function findTwiceCounted(visits: readonly Visit[]): string[] {
+  const counted = visits.flatMap(({ actor, post, applied }) =>
+    applied.filter((metric) => UNIQUES.includes(metric)).map((metric) => `${actor} ${post} ${metric}`),
+  );
+  return counted.filter((one, i) => counted.indexOf(one) < i);
+}
+
+/** Of each post: its readers, its reads, and its votes for any option. */
+async function readReaders(url: string, posts: readonly string[]): Promise<Record<string, number[]>> {
+  const { counts } = (await (await fetch(`${url}/v1/counts?posts=${posts.join()}`)).json()) as {
+    counts: readonly Readonly<Record<string, string | number>>[];
+  };
+  return Object.fromEntries(
+    counts.map((row): [string, number[]] => {
+      const votes = OPTIONS.reduce((sum, option) => sum + Number(row[option]), 0);
+      return [String(row['post']), [Number(row['readers']), Number(row['reads']), votes]];
+    }),
+  );
 }
 
 function buildPostWithoutSeq(seed: number): string {
