@@ -11,7 +11,7 @@ export interface MetricKind {
   readonly plural: string;
   /** The effect of a request, as the API document says it after the metric's name. */
   readonly effect: string;
-  /** What stores keep of it, so that the rule by which it counts may change while its data stays. */
+  /** The form in which stores keep the metric: its rule may change while its data stays. */
   readonly storage: 'toggle' | 'tally';
   /** Whether the actors that it counts are kept: each counts once. Its state is these members besides a counter. */
   readonly hasMembers: boolean;

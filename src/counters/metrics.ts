@@ -50,7 +50,7 @@ export class Metrics {
     return this.#byName.get(name);
   }
 
-  /** What a store keeps, e.g. `likes:toggle,views:tally`: equal for settings that may follow each other on the same data. */
+  /** The metrics as stores keep them, e.g. `likes:toggle,views:tally`: equal for settings that may follow each other on the same data. */
   toString(): string {
     return this.list.map(({ name, kind }) => `${name}:${kind.storage}`).join(',');
   }

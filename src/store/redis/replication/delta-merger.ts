@@ -163,7 +163,7 @@ function splitChanges(posts: Iterable<Changes>): Changes[] {
   return fragments;
 }
 
-/** Of two options of a choice, in two regions, both keep the one that comes first. */
+/** If the regions have two options of a choice for an actor, both keep the first one. */
 function findMissing(
   { post, members }: PostDelta,
   own: StampedMembers,
