@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../common/clock.js';
 import type { ActorKeys, Key64 } from '../counters/ids.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { KeySet } from './key-set.js';
-import { INT64_RULE, toActorKey } from './name-hashing.js';
+import { type ActorName, INT64_RULE, toActorKey, toGuestKey } from './name-hashing.js';
 import type { TokenVerifier } from './token-verifier.js';
 
 /** The longest timer of Node: 24 days. The expiry of later tokens is not watched. */
@@ -10,15 +10,19 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** The actor at the other end of a connection or a request. */
 export interface Identity {
-  /** The actor's name; `null` when none was given. */
-  readonly actor: string | null;
+  /** The actor's name, which its sessions belong to; `null` when none was given. */
+  readonly actor: ActorName | null;
   /** The key under which the actor's toggles are kept; `null` when there is no actor. */
   readonly key: Key64 | null;
-  /** Whether the client may write: not without a token, where the gateway verifies tokens. */
+  /** Whether the client may write everything. Where the gateway verifies tokens it needs one, and GuestPolicy decides about guests. */
   readonly mayAct: boolean;
+  /** Whether a token names the actor. */
+  readonly isVerified: boolean;
   /** When the token expires, ms since 1970; `null`: never. */
   readonly expiresAtMs: number | null;
 }
+
+const UNNAMED: Identity = { actor: null, key: null, mayAct: false, isVerified: false, expiresAtMs: null };
 
 /** The claims of a client about itself, not yet verified. */
 export interface Credentials {
@@ -29,14 +33,20 @@ export interface Credentials {
   readonly actorField: 'actor' | 'Actor-Id';
 }
 
+export interface AuthenticatorOptions {
+  /** Whether reading and watching require a token, too. */
+  readonly requireTokenToRead: boolean;
+  readonly actorKeys: ActorKeys;
+  /** Whether clients without a token may add to some metrics. */
+  readonly admitsGuests: boolean;
+}
+
 /** Identifies clients: by their token where the gateway verifies tokens, else by the name that they give. */
 export class Authenticator {
   constructor(
     /** `null`: the gateway verifies no tokens. */
     private readonly tokenVerifier: TokenVerifier | null,
-    /** Whether reading and watching require a token, too. */
-    private readonly requireTokenToRead: boolean,
-    private readonly actorKeys: ActorKeys,
+    private readonly options: AuthenticatorOptions,
   ) {}
 
   /** The keys that verify tokens, if they are fetched from a URL; else `null`. */
@@ -44,22 +54,43 @@ export class Authenticator {
     return this.tokenVerifier?.keys ?? null;
   }
 
-  /** @throws ProtocolError for an invalid token, a missing token where reading requires one, or an actor that `ACTOR_KEYS` rejects */
-  async identify({ token, actor, actorField }: Credentials): Promise<Identity> {
-    if (this.tokenVerifier === null) {
-      if (actor === undefined) return { actor: null, key: null, mayAct: true, expiresAtMs: null };
-      const key = toActorKey(actor, this.actorKeys);
-      if (key === null) throw new ProtocolError('BAD_REQUEST', `${actorField} ${INT64_RULE}`);
-      return { actor, key, mayAct: true, expiresAtMs: null };
+  /**
+   * Identifies a client that gets counts.
+   * @throws ProtocolError for an invalid token, a missing token where reading requires one, or an actor that `ACTOR_KEYS` rejects
+   */
+  async identify(credentials: Credentials): Promise<Identity> {
+    const isTokenMissing = this.tokenVerifier !== null && credentials.token === undefined;
+    if (isTokenMissing && this.options.requireTokenToRead) {
+      throw new ProtocolError('UNAUTHORIZED', 'a token is required; send one');
     }
-    if (token === undefined) {
-      if (this.requireTokenToRead) throw new ProtocolError('UNAUTHORIZED', 'a token is required; send one');
-      return { actor: null, key: null, mayAct: false, expiresAtMs: null };
-    }
+    return await this.#identify(credentials);
+  }
+
+  /** Identifies a client that gets no counts: a guest needs no token, even where reading requires one. @throws ProtocolError */
+  identifySender(credentials: Credentials): Promise<Identity> {
+    return this.options.admitsGuests ? this.#identify(credentials) : this.identify(credentials);
+  }
+
+  async #identify(credentials: Credentials): Promise<Identity> {
+    const { token } = credentials;
+    if (this.tokenVerifier === null) return this.#identifyByName(credentials);
+    if (token === undefined) return this.#identifyGuest(credentials);
     const { subject, expiresAtMs } = await this.tokenVerifier.verify(token);
-    const key = toActorKey(subject, this.actorKeys);
+    const key = toActorKey(subject, this.options.actorKeys);
     if (key === null) throw new ProtocolError('UNAUTHORIZED', `the token's "sub" ${INT64_RULE}`);
-    return { actor: subject, key, mayAct: true, expiresAtMs };
+    return { actor: subject, key, mayAct: true, isVerified: true, expiresAtMs };
+  }
+
+  #identifyByName({ actor, actorField }: Credentials): Identity {
+    if (actor === undefined) return { ...UNNAMED, mayAct: true };
+    const key = toActorKey(actor, this.options.actorKeys);
+    if (key === null) throw new ProtocolError('BAD_REQUEST', `${actorField} ${INT64_RULE}`);
+    return { ...UNNAMED, actor, key, mayAct: true };
+  }
+
+  #identifyGuest({ actor }: Credentials): Identity {
+    if (actor === undefined || !this.options.admitsGuests) return UNNAMED;
+    return { ...UNNAMED, actor: { guest: actor }, key: toGuestKey(actor) };
   }
 }
 
@@ -71,5 +102,3 @@ export function callAtExpiry(expiresAtMs: number | null, clock: Clock, call: () 
 
 /** The reason for disconnecting a client whose token expires. */
 export const TOKEN_EXPIRED = 'the token has expired';
-/** The error for a write of a client that may only watch. */
-export const TOKEN_REQUIRED = 'a token is required for writes; this connection can only watch';

@@ -1,10 +1,13 @@
-import { hash } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 import { type ActorKeys, fromInt64, type Key64 } from '../counters/ids.js';
 
 /**
  * Names are hashed as UTF-8, in which every half of a surrogate pair becomes the same U+FFFD: two names that differ in such
  * a half alone would be one actor. Callers check names by `String.prototype.isWellFormed` first.
  */
+
+/** The name of an actor. A guest has given it itself, so it is not the actor of that name. */
+export type ActorName = string | { readonly guest: string };
 
 /** The rule for names where `ACTOR_KEYS=int64`. */
 export const INT64_RULE =
@@ -24,17 +27,25 @@ export function toActorKey(name: string, keys: ActorKeys): Key64 | null {
 }
 
 /**
+ * The key of a guest, with every `ACTOR_KEYS`. It is another function of the name than an actor's key, so a guest that takes the
+ * name of an actor has another key.
+ */
+export function toGuestKey(name: string): Key64 {
+  return toKey64(createHmac('sha256', 'guest').update(name).digest());
+}
+
+/**
  * The key of a client's session. It includes the actor, so that another actor who learns the session cannot use up its numbers.
  * @param actor `null` for a client without a name, so that its next connection finds the session again
  */
-export function toSessionKey(actor: string | null, session: string): Key64 {
+export function toSessionKey(actor: ActorName | null, session: string): Key64 {
   return hash64(JSON.stringify(['session', actor, session]));
 }
 
 /** HTTP requests that agree in these fields are the same. */
 export interface RequestIdentity {
   /** `null`: none. */
-  readonly actor: string | null;
+  readonly actor: ActorName | null;
   readonly idempotencyKey: string;
   readonly post: string;
   readonly metric: string;
@@ -54,6 +65,9 @@ function parseInt64(text: string): Key64 | null {
 }
 
 function hash64(text: string): Key64 {
-  const digest = hash('sha256', text, 'buffer');
+  return toKey64(hash('sha256', text, 'buffer'));
+}
+
+function toKey64(digest: Buffer): Key64 {
   return { hi: digest.readUInt32BE(0), lo: digest.readUInt32BE(4) };
 }

@@ -13,6 +13,7 @@ import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import { BotFilter } from '../access/bot-filter.js';
 import { type CreationLimits, CreationLimiter } from '../access/creation-limiter.js';
+import { GuestPolicy } from '../access/guest-policy.js';
 import { KeySet } from '../access/key-set.js';
 import { OriginPolicy } from '../access/origin-policy.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
@@ -112,6 +113,7 @@ function provideAccess(settings: Settings): Provider[] {
       inject: [CLOCK],
     },
     { provide: Authenticator, useFactory: (clock: Clock) => createAuthenticator(settings, clock), inject: [CLOCK] },
+    { provide: GuestPolicy, useValue: new GuestPolicy(settings.guestMetrics) },
     {
       provide: OriginPolicy,
       useValue: new OriginPolicy({ allowed: allowedOrigins, own: publicUrl, warn: warnAboutOrigins }),
@@ -143,11 +145,13 @@ function warnAboutOrigins(message: string): void {
   new Logger('origins').warn(message);
 }
 
-function createAuthenticator({ jwt, requireTokenToRead, actorKeys }: Settings, clock: Clock): Authenticator {
-  if (jwt === null) return new Authenticator(null, requireTokenToRead, actorKeys);
+function createAuthenticator(settings: Settings, clock: Clock): Authenticator {
+  const { jwt, requireTokenToRead, actorKeys, guestMetrics } = settings;
+  const options = { requireTokenToRead, actorKeys, admitsGuests: guestMetrics.length > 0 };
+  if (jwt === null) return new Authenticator(null, options);
   const warn = (message: string): void => new Logger('tokens').warn(message);
   const keys = jwt.jwksUrl === undefined ? null : new KeySet(jwt.jwksUrl, clock, warn);
-  return new Authenticator(new TokenVerifier(jwt, keys), requireTokenToRead, actorKeys);
+  return new Authenticator(new TokenVerifier(jwt, keys), options);
 }
 
 function createReplication(store: ReplicatedStore, clock: Clock, settings: Settings): Replication {
@@ -169,8 +173,8 @@ function creationLimits(settings: Settings): CreationLimits {
   const { jwt, maxOpsPerAddress, maxConnectionsPerAddress, maxPostsPerConnection, buckets, workers } = settings;
   return {
     postsPerMinute: settings.maxNewPostsPerAddress,
-    // With tokens, actor names are verified.
-    actorsPerMinute: jwt === null ? settings.maxNewActorsPerAddress : 0,
+    // Actors that tokens name are exempt.
+    actorsPerMinute: jwt === null || settings.guestMetrics.length > 0 ? settings.maxNewActorsPerAddress : 0,
     watchedMax: maxConnectionsPerAddress * maxPostsPerConnection,
     // Without a limit on operations, addresses are trusted.
     limitsMarks: maxOpsPerAddress > 0,

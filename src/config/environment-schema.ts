@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ACTOR_KEYS } from '../counters/ids.js';
-import { Metrics } from '../counters/metrics.js';
+import { METRIC_NAME, Metrics } from '../counters/metrics.js';
 import { UNNAMED_REGION } from '../counters/pn-counter.js';
 import { LOG } from './log-settings.js';
 import { parsePeers, REGION_PATTERN } from './peer-urls.js';
@@ -163,6 +163,11 @@ const ACCESS = {
       'false',
       'With tokens: reading and watching require one, too',
     ),
+    GUEST_METRICS: setting(
+      list((name) => METRIC_NAME.test(name), 'names of metrics, such as views'),
+      '',
+      'With tokens: metrics that clients without one may add to, comma-separated',
+    ),
     ADMIN_TOKEN: optional(
       matching(/^[!-~]{16,256}$/, '16 to 256 visible ASCII characters'),
       'The secret that requests to /admin need; without it there are none',
@@ -171,6 +176,7 @@ const ACCESS = {
   notes: [
     'The `sub` of a token is the actor. Without tokens, actor names are not verified.',
     'To make a secret: `openssl rand -base64 48`.',
+    '[protocol.md](protocol.md#guests) describes what guests may do.',
     'While `JWT_JWKS_URL` is down, cached keys verify tokens for a day.',
     '[operations.md](operations.md#administer-a-gateway) lists the requests and commands that need `ADMIN_TOKEN`.',
   ],
@@ -199,7 +205,7 @@ const LIMITS = {
     MAX_NEW_ACTORS_PER_ADDRESS: setting(
       integer(0, 1_000_000),
       '200',
-      'Without tokens: actors a minute that may like from an address for the first time; 0: no limit',
+      'Actors without a token that may like from an address for the first time, a minute; 0: no limit',
     ),
   },
   notes: [

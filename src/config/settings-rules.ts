@@ -1,5 +1,6 @@
 import { UNNAMED_REGION } from '../counters/pn-counter.js';
 import type { Environment } from './environment-schema.js';
+import { findGuestMetrics } from './guest-metrics.js';
 import { checkRegionNames } from './peer-urls.js';
 import { isPostgres } from './sink-url-list.js';
 
@@ -19,6 +20,10 @@ export const SETTING_RULES: readonly Rule[] = [
     isBroken: (env) => !verifiesTokens(env) && requiresTokens(env),
     message:
       'JWT_ISSUER, JWT_AUDIENCE and REQUIRE_TOKEN_TO_READ need JWT_SECRET or JWT_JWKS_URL: set one to verify tokens',
+  },
+  {
+    isBroken: (env) => !verifiesTokens(env) && env.GUEST_METRICS.length > 0,
+    message: 'GUEST_METRICS needs JWT_SECRET or JWT_JWKS_URL: without tokens everyone may change every metric',
   },
   {
     isBroken: (env) => env.REDIS_URL === undefined && env.ACK === 'replicated',
@@ -67,10 +72,16 @@ export const SETTING_RULES: readonly Rule[] = [
 export function checkRules(env: Environment): void {
   const broken = SETTING_RULES.find(({ isBroken }) => isBroken(env));
   if (broken !== undefined) throw new Error(broken.message);
+  checkSetting('PEERS', () => checkRegionNames(env.REGION, env.PEERS ?? []));
+  checkSetting('GUEST_METRICS', () => findGuestMetrics(env.GUEST_METRICS, env.METRICS));
+}
+
+/** @param check throws errors whose messages go on from the name of the setting */
+function checkSetting(name: string, check: () => unknown): void {
   try {
-    checkRegionNames(env.REGION, env.PEERS ?? []);
+    check();
   } catch (error) {
-    throw new Error(`PEERS ${(error as Error).message}`, { cause: error });
+    throw new Error(`${name} ${(error as Error).message}`, { cause: error });
   }
 }
 

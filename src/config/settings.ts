@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { type Environment, ENVIRONMENT } from './environment-schema.js';
+import { findGuestMetrics } from './guest-metrics.js';
 import type { RedisTarget } from './redis-url.js';
 import { checkRules } from './settings-rules.js';
 
@@ -50,6 +51,7 @@ function toSettings(env: Environment) {
     allowedOrigins: env.ALLOWED_ORIGINS,
     jwt: toJwtSettings(env),
     requireTokenToRead: env.REQUIRE_TOKEN_TO_READ === 'true',
+    guestMetrics: findGuestMetrics(env.GUEST_METRICS, env.METRICS),
     maxOpsPerConnection: env.MAX_OPS_PER_CONNECTION,
     maxOpsPerAddress: env.MAX_OPS_PER_ADDRESS,
     maxConnectionsPerAddress: env.MAX_CONNECTIONS_PER_ADDRESS,

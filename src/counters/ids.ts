@@ -15,6 +15,15 @@ export function toInt64({ hi, lo }: Key64): bigint {
   return BigInt.asIntN(64, (BigInt(hi) << 32n) | BigInt(lo));
 }
 
+/** The key as 16 hexadecimal digits. */
+export function toHex64({ hi, lo }: Key64): string {
+  return `${toHex32(hi)}${toHex32(lo)}`;
+}
+
+function toHex32(value: number): string {
+  return value.toString(16).padStart(8, '0');
+}
+
 /** @param int64 from -2^63 to 2^63 - 1 */
 export function fromInt64(int64: bigint): Key64 {
   return { hi: Number(BigInt.asUintN(32, int64 >> 32n)), lo: Number(BigInt.asUintN(32, int64)) };

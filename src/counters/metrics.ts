@@ -22,7 +22,7 @@ const BEGINNING_RULE =
   'must begin with likes:toggle,views:tally; likes may also be a choice, and views unique or unique@WINDOW; ' +
   'more may follow, e.g. shares:tally,saves:toggle';
 
-const NAME = /^[a-z][a-z0-9_]{0,31}$/;
+export const METRIC_NAME = /^[a-z][a-z0-9_]{0,31}$/;
 /** Names that would hide another field of an update, or another path over HTTP. */
 const RESERVED: ReadonlySet<string> = new Set(['post', 'e', 'v', 'd', 'live', 'mine', 'counter']);
 
@@ -87,7 +87,7 @@ function checkGroup(group: string, options: readonly Metric[]): void {
 
 function parseMetric(text: string, index: number): Metric {
   const [name = '', kind = ''] = text.split(':');
-  if (!NAME.test(name)) throw new Error(`"${text}": a name is a-z, then up to 31 of a-z 0-9 _`);
+  if (!METRIC_NAME.test(name)) throw new Error(`"${text}": a name is a-z, then up to 31 of a-z 0-9 _`);
   if (RESERVED.has(name)) throw new Error(`"${name}" is the name of another field`);
   try {
     return { name, kind: parseMetricKind(kind), index };

@@ -23,7 +23,7 @@ export class Presence {
 
   constructor(private readonly clock: Clock) {}
 
-  /** @param actor a name; `null`: anonymous */
+  /** @param actor a text that identifies it; `null`: anonymous */
   enter(post: string, actor: string | null): void {
     let viewers = this.#posts.get(post);
     if (viewers === undefined) {

@@ -42,7 +42,7 @@ export class Viewer {
   unsentSinceMs: number | null = null;
 
   constructor(
-    /** The actor's name; `null`: anonymous. */
+    /** A text that identifies the actor; `null`: anonymous. */
     readonly actor: string | null,
     readonly sink: FrameSink,
   ) {}

@@ -12,10 +12,11 @@ import { AddressLimiter } from '../access/address-limiter.js';
 import { callAtExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
 import { BotFilter } from '../access/bot-filter.js';
 import { CreationLimiter } from '../access/creation-limiter.js';
+import { GuestPolicy } from '../access/guest-policy.js';
 import { OperationLimiter, TokenBucket } from '../access/rate-limit.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import type { Clock } from '../common/clock.js';
-import type { Key64 } from '../counters/ids.js';
+import { type Key64, toHex64 } from '../counters/ids.js';
 import type { RemoteToggle } from '../counters/replication/delta.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Ingest } from '../ingest/ingest.js';
@@ -63,6 +64,7 @@ export class CountsGateway
     @Inject(CreationLimiter) private readonly creations: CreationLimiter,
     @Inject(PostSignatureVerifier) signatures: PostSignatureVerifier | null,
     @Inject(BotFilter) bots: BotFilter,
+    @Inject(GuestPolicy) guests: GuestPolicy,
     @Inject(OperationCounts) counts: OperationCounts,
     @Inject(Shortcuts) private readonly shortcuts: Shortcuts,
     @Inject(FlowControlRegistry) private readonly flowControls: FlowControlRegistry,
@@ -73,7 +75,7 @@ export class CountsGateway
     this.backpressure = backpressure;
     this.#context = {
       ...{ subscriptions, ingest, backpressure, fanout, presence, metrics, counts, clock, dataClock },
-      ...{ bots, signatures },
+      ...{ bots, guests, signatures },
       additions: metrics.list.map(({ kind }) => kind.operationFor('increment', true).kind),
       isSettable: metrics.list.map(({ kind }) => kind.event === 'set'),
     };
@@ -97,9 +99,9 @@ export class CountsGateway
       flowControl,
       clock,
       actor,
-      viewer: this.fanout.open(identity.actor, output),
+      viewer: this.fanout.open(identity.key && toHex64(identity.key), output),
       expiry: callAtExpiry(identity.expiresAtMs, clock, () => output.disconnect(TOKEN_EXPIRED, 0)),
-      creations: this.creations.openClient(address, actor, identity.key !== null),
+      creations: this.creations.openClient(address, identity.isVerified ? null : actor, identity.key !== null),
       ...this.#createLimits(address),
     });
     this.connections.set(socket, connection);

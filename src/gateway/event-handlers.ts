@@ -1,5 +1,4 @@
 import type { z } from 'zod';
-import { TOKEN_REQUIRED } from '../access/authenticator.js';
 import { RATE_LIMITED_COST, INVALID_COST } from '../access/message-budget.js';
 import { copyText } from '../common/copy-text.js';
 import type { MetricKind } from '../counters/metric-kinds.js';
@@ -92,8 +91,9 @@ export class EventHandlers implements EventReceiver {
 
   #act(id: AckId, post: string, seq: number | undefined, metric: Metric, kind: Operation['kind'], value: number): void {
     const { connection, context } = this;
-    if (!connection.identity.mayAct) {
-      this.#reject(errorBody('UNAUTHORIZED', TOKEN_REQUIRED), id);
+    const unauthorized = context.guests.findRejection(connection.identity, metric);
+    if (unauthorized !== null) {
+      this.#reject(unauthorized, id);
       return;
     }
     const error = this.#admit(kind, post, value, connection.session === null ? 0 : (seq ?? 0));

@@ -1,4 +1,5 @@
 import type { BotFilter } from '../access/bot-filter.js';
+import type { GuestPolicy } from '../access/guest-policy.js';
 import type { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import type { Clock } from '../common/clock.js';
 import type { Metrics } from '../counters/metrics.js';
@@ -27,6 +28,7 @@ export interface HandlerContext {
   /** Stamps what is stored. */
   readonly dataClock: Clock;
   readonly bots: BotFilter;
+  readonly guests: GuestPolicy;
   /** `null`: post ids are not signed. */
   readonly signatures: PostSignatureVerifier | null;
 }

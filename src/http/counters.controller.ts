@@ -1,9 +1,10 @@
 import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
 import type { Request } from 'express';
 import { AddressLimiter } from '../access/address-limiter.js';
-import { Authenticator, type Identity, TOKEN_REQUIRED } from '../access/authenticator.js';
+import { Authenticator, type Identity } from '../access/authenticator.js';
 import { BotFilter } from '../access/bot-filter.js';
 import { CreationLimiter, type ClientCreations } from '../access/creation-limiter.js';
+import { GuestPolicy } from '../access/guest-policy.js';
 import { toRequestKey } from '../access/name-hashing.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import { type Clock, readSecond } from '../common/clock.js';
@@ -61,6 +62,7 @@ export class CountersController {
     @Inject(PostSignatureVerifier) private readonly postSignatures: PostSignatureVerifier | null,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
     @Inject(BotFilter) private readonly bots: BotFilter,
+    @Inject(GuestPolicy) private readonly guests: GuestPolicy,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
     @Inject(CountReader) private readonly reader: CountReader,
   ) {}
@@ -116,10 +118,10 @@ export class CountersController {
     try {
       const put = this.#parsePut(request, id, name, body);
       const identity = await this.authenticator.identify(parseCredentials(request.headers));
-      if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_REQUIRED);
+      throwIfError(this.guests.findRejection(identity, put.metric));
       const operation = this.#toOperation(put, identity);
       kind = operation.kind;
-      return { operation, creations: this.#admit(request, operation), isLeftOut: put.isLeftOut };
+      return { operation, creations: this.#admit(request, operation, identity), isLeftOut: put.isLeftOut };
     } catch (error) {
       if (error instanceof ProtocolError) this.counts.add(kind, error.body.code);
       throw error;
@@ -146,12 +148,16 @@ export class CountersController {
     return new HttpOperation(post, metric.index, kind, value, key, session, readSecond(this.dataClock));
   }
 
-  #admit(request: Request, { kind, post, actor, session }: HttpOperation): ClientCreations | null {
+  #admit(
+    request: Request,
+    { kind, post, actor, session }: HttpOperation,
+    { isVerified }: Identity,
+  ): ClientCreations | null {
     const address = this.addresses.addressOf(request);
     const waitMs = this.addresses.operationTokenBucket(address)?.take(this.clock.nowMs()) ?? 0;
     if (waitMs > 0) throw new ProtocolError('RATE_LIMITED', 'too many operations; slow down', waitMs);
     throwIfError(this.postSignatures?.check(post, address));
-    const inventor = this.creationLimiter.openClient(address, actor, true);
+    const inventor = this.creationLimiter.openClient(address, isVerified ? null : actor, true);
     throwIfError(inventor?.admit(kind, post, session !== null));
     return inventor;
   }

@@ -54,7 +54,7 @@ beforeEach(async () => {
   const metrics = Metrics.parse('likes:toggle,views:unique,yes:choice@vote,no:choice@vote');
   const fanout = new Fanout(store, presence, systemClock, metrics, 10);
   lifecycle = new ClosingFlag();
-  const authenticator = new Authenticator(null, false, 'hash');
+  const authenticator = new Authenticator(null, { requireTokenToRead: false, actorKeys: 'hash', admitsGuests: false });
   streams = new StreamRegistry(fanout, addresses, authenticator, lifecycle, systemClock, { metrics });
   server = createServer((request, response) => {
     const outcome = streams.open(request as Request, response as Response, ['a', 'b']).catch((error: unknown) => {

@@ -5,7 +5,7 @@ import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import type { Clock } from '../common/clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
-import type { Key64 } from '../counters/ids.js';
+import { type Key64, toHex64 } from '../counters/ids.js';
 import { Fanout } from '../fanout/fanout.js';
 import { buildMetricRules } from '../fanout/metric-rules.js';
 import type { Viewer } from '../fanout/viewer.js';
@@ -57,14 +57,14 @@ export class StreamRegistry {
     this.addresses.connect(this.addresses.addressOf(request), end);
     this.#carrying.add(socket);
     end.once('close', () => this.#carrying.delete(socket));
-    const { actor, key, expiresAtMs } = await this.authenticator.identify(parseCredentials(request.headers));
+    const { key, expiresAtMs } = await this.authenticator.identify(parseCredentials(request.headers));
     if (isGone(response)) return;
     if (request.method === 'HEAD') {
       response.writeHead(200, STREAM_HEADERS).end();
       return;
     }
     const stream = new EventStream(response, this.clock);
-    const viewer = this.fanout.open(actor, stream);
+    const viewer = this.fanout.open(key && toHex64(key), stream);
     end.once('close', () => {
       this.#open.delete(stream);
       stream.dispose();

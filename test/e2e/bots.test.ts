@@ -11,7 +11,7 @@ const JSON_TYPE = { 'Content-Type': 'application/json' };
 let gateway: GatewayProcess;
 
 beforeAll(async () => {
-  gateway = await startGateway();
+  gateway = await startGateway({ METRICS: 'likes:toggle,views:tally,readers:unique' });
 });
 
 afterAll(async () => {
@@ -37,9 +37,13 @@ it('views of a crawler or an automated client over a socket get the current coun
     const unchanged = { ok: true, applied: false, duplicate: false, counts: { post: 'socket', likes: i, views: 3 } };
     expect(await bot.emitWithAck('view', { post: 'socket' })).toMatchObject(unchanged);
     expect(await bot.emitWithAck('add', { post: 'socket', metric: 'views', by: 9 })).toMatchObject(unchanged);
+    expect(await bot.emitWithAck('add', { post: 'socket', metric: 'readers' })).toMatchObject({
+      ...unchanged,
+      counts: { readers: 0 },
+    });
     expect(await bot.emitWithAck('like', { post: 'socket' })).toMatchObject({ ok: true, applied: true, on: true });
   }
-  expect(await readMetric(gateway.url, 'tallycast_bot_operations_total')).toBe(before + 4);
+  expect(await readMetric(gateway.url, 'tallycast_bot_operations_total')).toBe(before + 6);
 });
 
 it('additions of a crawler or an automated client over HTTP are accepted and not counted, and likes are', async () => {

@@ -1,5 +1,5 @@
 import type { Observable } from 'rxjs';
-import type { Key64 } from '../../counters/ids.js';
+import { type Key64, toHex64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { APPLIED, ON, readSwitched, SWITCHED } from '../../counters/operation.js';
 import type { RemoteToggle } from '../../counters/replication/delta.js';
@@ -27,8 +27,8 @@ interface Namespace {
  * The room of all connections of an actor. Operators use the name, too (docs/operations.md). It never has 20 characters as
  * the id of a socket has, because the adapter takes such a room for one that exists on a single gateway.
  */
-export function toActorRoom({ hi, lo }: Key64): string {
-  return `actor:${toHex32(hi)}${toHex32(lo)}`;
+export function toActorRoom(key: Key64): string {
+  return `actor:${toHex64(key)}`;
 }
 
 /**
@@ -119,8 +119,4 @@ function socketsThatSet(operations: readonly PendingOperation[], from: number, m
     if (other.actor!.lo === actor!.lo && other.actor!.hi === actor!.hi) sockets.push(other.socketId);
   }
   return sockets;
-}
-
-function toHex32(value: number): string {
-  return value.toString(16).padStart(8, '0');
 }

@@ -1,9 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { AddressLimiter } from '../../access/address-limiter.js';
-import { Authenticator, type Credentials, type Identity, TOKEN_REQUIRED } from '../../access/authenticator.js';
+import { Authenticator, type Credentials, type Identity } from '../../access/authenticator.js';
 import { BotFilter } from '../../access/bot-filter.js';
 import { type ClientCreations, CreationLimiter } from '../../access/creation-limiter.js';
+import { GuestPolicy } from '../../access/guest-policy.js';
 import { INVALID_COST } from '../../access/message-budget.js';
 import { toSessionKey } from '../../access/name-hashing.js';
 import { PostSignatureVerifier } from '../../access/post-signature-verifier.js';
@@ -13,7 +14,7 @@ import type { Settings } from '../../config/settings.js';
 import { computeTokenCost } from '../../counters/operation.js';
 import type { AcceptedEvent, EventIntake } from '../../ingest/event-intake.js';
 import { OperationCounts } from '../../ingest/operation-counts.js';
-import { type ErrorBody, ProtocolError } from '../../protocol/errors.js';
+import { type ErrorBody, ProtocolError, throwIfError } from '../../protocol/errors.js';
 import type { EventList } from '../../protocol/http-request-schemas.js';
 import { parseCredentials } from '../parameters.js';
 import { EventParser, type EventSource } from './event-parser.js';
@@ -41,6 +42,7 @@ export class EventAcceptor {
     @Inject(PostSignatureVerifier) private readonly postSignatures: PostSignatureVerifier | null,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
     @Inject(BotFilter) private readonly bots: BotFilter,
+    @Inject(GuestPolicy) private readonly guests: GuestPolicy,
     @Inject(OperationCounts) private readonly counts: OperationCounts,
   ) {}
 
@@ -71,8 +73,10 @@ export class EventAcceptor {
   ): Promise<{ client: EventClient; events: readonly ParsedEvent[] }> {
     try {
       const list = await readList(address);
-      const identity = await this.authenticator.identify(mergeCredentials(parseCredentials(request.headers), list));
-      if (!identity.mayAct) throw new ProtocolError('UNAUTHORIZED', TOKEN_REQUIRED);
+      const identity = await this.authenticator.identifySender(
+        mergeCredentials(parseCredentials(request.headers), list),
+      );
+      throwIfError(this.guests.findRejectionOfAll(identity));
       const client = this.#openClient(address, identity, list, request.headers['user-agent']);
       const parser = new EventParser(client, this.settings.metrics);
       return { client, events: list.events.map((value) => this.#parseEvent(parser, value, address)) };
@@ -88,7 +92,7 @@ export class EventAcceptor {
     { session, automated }: EventList,
     userAgent: string | undefined,
   ): EventClient {
-    const creations = this.creationLimiter.openClient(address, identity.key, true);
+    const creations = this.#openCreations(address, identity);
     return {
       address,
       isBot: this.bots.isBot(userAgent, automated),
@@ -133,6 +137,10 @@ export class EventAcceptor {
     });
   }
 
+  #openCreations(address: string, { key, isVerified }: Identity): ClientCreations | null {
+    return this.creationLimiter.openClient(address, isVerified ? null : key, true);
+  }
+
   /** @returns `null` in place of additions of a bot, which are accepted and not counted */
   #leaveOutAdditions({ isBot }: EventClient, events: readonly ParsedEvent[]): readonly (ParsedEvent | null)[] {
     if (!isBot) return events;
@@ -143,12 +151,13 @@ export class EventAcceptor {
   }
 
   #admit({ address, identity, creations }: EventClient, event: AcceptedEvent, isInSession: boolean): ErrorBody | null {
-    const { post, kind, session } = event;
-    const unsigned = this.postSignatures?.check(post, address) ?? null;
-    if (unsigned !== null) return unsigned;
+    const { post, metric, kind, session } = event;
+    const unauthorized = this.guests.findRejection(identity, this.settings.metrics.list[metric]!);
+    const rejection = unauthorized ?? this.postSignatures?.check(post, address) ?? null;
+    if (rejection !== null) return rejection;
     // Each key leaves a mark of its own, as that of a request of its own does.
     const isKeyed = session !== null && !isInSession;
-    const creator = isKeyed ? this.creationLimiter.openClient(address, identity.key, true) : creations;
+    const creator = isKeyed ? this.#openCreations(address, identity) : creations;
     return creator?.admit(kind, post, session !== null) ?? null;
   }
 }
