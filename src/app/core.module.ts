@@ -240,7 +240,11 @@ function provideCounting(settings: Settings): Provider[] {
       useFactory: (ingest: Ingest) => new OperationCounts(ingest.committed, ingest.rejected),
       inject: [Ingest],
     },
-    { provide: Presence, useFactory: (clock: Clock) => new Presence(clock), inject: [CLOCK] },
+    {
+      provide: Presence,
+      useFactory: (clock: Clock) => new Presence(clock, settings.live === 'people'),
+      inject: [CLOCK],
+    },
     {
       provide: Fanout,
       useFactory: (store: CounterStore, presence: Presence, clock: Clock) =>

@@ -114,6 +114,11 @@ const COUNTING = {
       'Whether views and other additions of crawlers and automated browsers are counted',
     ),
     TICK_MS: setting(integer(10, 60_000, 'ms'), '100', 'Least time between two updates of a post to a viewer'),
+    LIVE: setting(
+      oneOf('people', 'connections'),
+      'people',
+      'What live counts: each actor that watches a post once (people), or each connection',
+    ),
     BUCKETS: setting(integer(1, 4096), '64', 'Shards of the posts; fixed for the lifetime of the data'),
     ACTOR_KEYS: setting(
       oneOf(...ACTOR_KEYS),

@@ -44,6 +44,7 @@ function toSettings(env: Environment) {
     metrics: env.METRICS,
     countBots: env.COUNT_BOTS === 'true',
     tickMs: env.TICK_MS,
+    live: env.LIVE,
     buckets: env.BUCKETS,
     actorKeys: env.ACTOR_KEYS,
     postSecret: env.POST_SECRET ?? null,

@@ -29,6 +29,11 @@ export function fromInt64(int64: bigint): Key64 {
   return { hi: Number(BigInt.asUintN(32, int64 >> 32n)), lo: Number(BigInt.asUintN(32, int64)) };
 }
 
+/** The key as a text of 8 characters, one a byte: maps find it by its value, and Redis keeps it in 8 bytes. */
+export function toKeyText({ hi, lo }: Key64): string {
+  return Buffer.of(hi >>> 24, hi >>> 16, hi >>> 8, hi, lo >>> 24, lo >>> 16, lo >>> 8, lo).toString('latin1');
+}
+
 /** How the name of an actor becomes its key: any name by a hash, or decimal int64 names as they are. */
 export const ACTOR_KEYS = ['hash', 'int64'] as const;
 /** Fixed for the lifetime of the data and equal in all regions, because the data holds keys of this kind. */

@@ -1,9 +1,9 @@
 import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
-import type { Key64 } from '../counters/ids.js';
+import { type Key64, toKeyText } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Presence } from './presence.js';
-import type { CounterStore, PostView } from '../store/counter-store.js';
+import type { CounterStore, PostView, ViewersChange } from '../store/counter-store.js';
 import { FrameScheduler, type FrameSchedulerStats } from './frame-scheduler.js';
 import { PostSnapshot } from './post-snapshot.js';
 import { type FrameSink, type Subscription, Viewer } from './viewer.js';
@@ -40,7 +40,7 @@ export class Fanout {
       this.#scheduler.schedule(subscription.viewer);
     };
     store.changes.subscribe((changes) => this.#applyChanges(changes));
-    presence.changes.subscribe((posts) => this.#applyPresence(posts));
+    presence.changes.subscribe((changes) => this.#applyPresence(changes));
   }
 
   /** TICK_MS, or more while the gateway does not keep up. */
@@ -61,26 +61,29 @@ export class Fanout {
     return (this.#posts.get(post)?.latest?.counts.v ?? 0) > 0;
   }
 
-  open(actor: string | null, sink: FrameSink): Viewer {
+  /** @param actor the key of the actor's name; `null`: none */
+  open(actor: Key64 | null, sink: FrameSink): Viewer {
     this.#scheduler.connectionOpened();
-    return new Viewer(actor, sink);
+    return new Viewer(actor && toKeyText(actor), sink);
   }
 
   /**
    * Starts watching: passes snapshots to `show`; frames follow. Posts that the viewer left meanwhile are missing, and after
    * the viewer was closed all are. Watching a post again passes its snapshot again. If the store cannot be read, the call
-   * rejects, and only posts that were watched before still are.
+   * rejects, and only posts that were watched before still are, as before.
    * @param show must send the snapshots, or put them in order, at once, because frames that continue them follow. Returning
    * them in a promise would be too late: another viewer's read may complete before its callback runs, and write such frames.
+   * @param isPresent whether the viewer counts in `live` of the posts, also of those that it watches already
    */
   async subscribe(
     viewer: Viewer,
     posts: readonly string[],
     actor: Key64 | null,
     show: (first: FirstView[]) => void,
+    isPresent = true,
   ): Promise<void> {
     if (viewer.isClosed) return show([]);
-    const subscriptions = posts.map((post) => this.#watch(viewer, post));
+    const subscriptions = posts.map((post) => this.#watch(viewer, post, isPresent));
     const epochs = subscriptions.map(({ watched }) => watched.latest?.counts.e);
     let views: PostView[];
     try {
@@ -92,6 +95,7 @@ export class Fanout {
     const first: FirstView[] = [];
     subscriptions.forEach((subscription, i) => {
       if (subscription.isClosed) return;
+      this.#setPresent(subscription, isPresent);
       const { counts, on } = views[i]!;
       const snapshot = this.#begin(subscription, counts, epochs[i]);
       const live = this.presence.countLive({ post: counts.post, live: subscription.watched.reportedViewers });
@@ -140,7 +144,7 @@ export class Fanout {
     this.#scheduler.flush(viewers);
   }
 
-  #watch(viewer: Viewer, post: string): Subscription {
+  #watch(viewer: Viewer, post: string, isPresent: boolean): Subscription {
     const existing = viewer.subscriptions.get(post);
     if (existing !== undefined) return existing;
     let watched = this.#posts.get(post);
@@ -150,10 +154,18 @@ export class Fanout {
       this.store.watch(post);
     }
     watched.subscriptionCount += 1;
-    const subscription: Subscription = { viewer, watched, baseline: null, cleanIndex: -1, isClosed: false };
+    const subscription = { viewer, watched, isPresent, baseline: null, cleanIndex: -1, isClosed: false };
     viewer.subscriptions.set(post, subscription);
-    this.presence.enter(post, viewer.actor);
+    this.presence.enter(post, viewer.person, isPresent);
     return subscription;
+  }
+
+  #setPresent(subscription: Subscription, isPresent: boolean): void {
+    const { viewer, watched } = subscription;
+    if (subscription.isPresent === isPresent) return;
+    this.presence.leave(watched.id, viewer.person, subscription.isPresent);
+    this.presence.enter(watched.id, viewer.person, isPresent);
+    subscription.isPresent = isPresent;
   }
 
   /** @returns the viewer's first snapshot, from the counts that were read and the epoch before the read */
@@ -179,7 +191,7 @@ export class Fanout {
     viewer.subscriptions.delete(watched.id);
     if (!watched.removeClean(subscription)) unmarkDirty(viewer, subscription);
     watched.subscriptionCount -= 1;
-    this.presence.leave(watched.id, viewer.actor);
+    this.presence.leave(watched.id, viewer.person, subscription.isPresent);
     if (watched.subscriptionCount > 0) return;
     this.#posts.delete(watched.id);
     this.store.unwatch(watched.id);
@@ -193,9 +205,9 @@ export class Fanout {
     this.#scheduler.runSlice();
   }
 
-  #applyPresence(posts: readonly string[]): void {
-    this.store.reportViewers(new Map(posts.map((post) => [post, this.presence.countConnections(post)])));
-    for (const post of posts) {
+  #applyPresence(changes: ReadonlyMap<string, ViewersChange>): void {
+    this.store.reportViewers(changes);
+    for (const post of changes.keys()) {
       const watched = this.#posts.get(post);
       if (watched === undefined) continue;
       this.#updateLive(watched);

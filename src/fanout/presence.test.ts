@@ -4,34 +4,23 @@ import { Presence } from './presence.js';
 
 const LIVE_MS = 250;
 
-test('connections are counted each, and users once however many connections they have', () => {
-  const presence = new Presence(new SimulatedClock());
-  for (const actor of ['ada', 'ada', 'bob', null, null]) presence.enter('a', actor);
-  expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([5, 4]);
-  presence.leave('a', 'ada');
-  expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([4, 4]);
-  presence.leave('a', 'ada');
-  presence.leave('a', null);
-  expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([2, 2]);
-});
-
-test('a post without connections has no viewers', () => {
-  const presence = new Presence(new SimulatedClock());
-  presence.leave('a', 'ada');
-  expect([presence.countConnections('a'), presence.countUsers('a')]).toEqual([0, 0]);
+test('a post that nobody has watched has no viewers', () => {
+  const presence = new Presence(new SimulatedClock(), true);
+  presence.leave('a', 'ada', true);
+  expect(presence.countViewers('a')).toBe(0);
 });
 
 test('totals are sums over the posts', () => {
-  const presence = new Presence(new SimulatedClock());
-  for (const post of ['a', 'b']) for (const actor of ['ada', 'ada', null]) presence.enter(post, actor);
+  const presence = new Presence(new SimulatedClock(), true);
+  for (const post of ['a', 'b']) for (const actor of ['ada', 'ada', null]) presence.enter(post, actor, true);
   expect(presence.sumTotals()).toEqual({ connections: 6, users: 4 });
-  for (const post of ['a', 'b']) for (const actor of ['ada', 'ada', null]) presence.leave(post, actor);
+  for (const post of ['a', 'b']) for (const actor of ['ada', 'ada', null]) presence.leave(post, actor, true);
   expect(presence.sumTotals()).toEqual({ connections: 0, users: 0 });
 });
 
 test('a change of viewers is published within 250 ms', async () => {
   const { clock, presence, announced } = world();
-  presence.enter('a', null);
+  presence.enter('a', null, true);
   await clock.advance(LIVE_MS);
   expect(announced).toEqual([{ atMs: LIVE_MS, posts: ['a'] }]);
 });
@@ -39,8 +28,8 @@ test('a change of viewers is published within 250 ms', async () => {
 test('presence is published once in 250 ms, with each post once, however many viewers come and go', async () => {
   const { clock, presence, announced } = world();
   for (let i = 0; i < 200; i++) {
-    presence.enter(i % 2 === 0 ? 'a' : 'b', null);
-    if (i % 5 === 0) presence.leave('a', null);
+    presence.enter(i % 2 === 0 ? 'a' : 'b', null, true);
+    if (i % 5 === 0) presence.leave('a', null, true);
     await clock.advance(10);
   }
   await clock.advance(2 * LIVE_MS);
@@ -54,25 +43,38 @@ test('a change that a publish causes is published later', async () => {
   const { clock, presence, announced } = world();
   let came = false;
   presence.changes.subscribe(() => {
-    if (!came) presence.enter('b', null);
+    if (!came) presence.enter('b', null, true);
     came = true;
   });
-  presence.enter('a', null);
+  presence.enter('a', null, true);
   await clock.advance(2 * LIVE_MS);
   expect(announced.map(({ posts }) => posts)).toEqual([['a'], ['b']]);
 });
 
 test('presence publishes nothing and runs no timer while no viewer comes or goes', async () => {
   const { clock, presence, announced } = world();
-  presence.enter('a', null);
+  presence.enter('a', null, true);
   await clock.advance(10 * LIVE_MS);
   expect([announced.length, clock.timers]).toEqual([1, 0]);
 });
 
+test('a post is forgotten when its last viewer has left and that is published', async () => {
+  const { clock, presence } = world();
+  presence.enter('a', 'ada', true);
+  await clock.advance(LIVE_MS);
+  const left: unknown[] = [];
+  presence.changes.subscribe((changes) => left.push(...changes.get('a')!.people));
+  presence.leave('a', 'ada', true);
+  await clock.advance(LIVE_MS);
+  presence.enter('a', 'bob', true);
+  await clock.advance(LIVE_MS);
+  expect([left, presence.countViewers('a')]).toEqual([['ada', 'bob'], 1]);
+});
+
 function world() {
   const clock = new SimulatedClock();
-  const presence = new Presence(clock);
+  const presence = new Presence(clock, true);
   const announced: { atMs: number; posts: readonly string[] }[] = [];
-  presence.changes.subscribe((posts) => announced.push({ atMs: clock.nowMs(), posts }));
+  presence.changes.subscribe((changes) => announced.push({ atMs: clock.nowMs(), posts: [...changes.keys()] }));
   return { clock, presence, announced };
 }

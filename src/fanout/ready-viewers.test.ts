@@ -8,10 +8,10 @@ test('viewers leave the queue in the order in which they came, even while others
   const left: (string | undefined)[] = [];
   for (const [i, viewer] of viewers.entries()) {
     queue.push(viewer);
-    if (i % 3 === 2) left.push(queue.shift()?.actor ?? undefined);
+    if (i % 3 === 2) left.push(queue.shift()?.person ?? undefined);
   }
   expect(queue.length).toBe(6);
-  while (queue.length > 0) left.push(queue.shift()?.actor ?? undefined);
+  while (queue.length > 0) left.push(queue.shift()?.person ?? undefined);
   expect(left).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '8']);
   expect([queue.shift(), queue.shift(), queue.length]).toEqual([undefined, undefined, 0]);
 });

@@ -8,7 +8,7 @@ const sink = { write: () => undefined, hasUnsent: false, disconnectSlow: () => u
 
 test('viewers are due one tick after they were added, and those of one turn within milliseconds of each other', async () => {
   const { clock, cooling, due } = world();
-  for (const [actor, at, goesOn] of [
+  for (const [person, at, goesOn] of [
     ['ada', 0, false],
     ['bob', 0.5, true],
     ['cy', 1, true],
@@ -16,7 +16,7 @@ test('viewers are due one tick after they were added, and those of one turn with
     ['eve', 60, true],
   ] as const) {
     await clock.advance(at - clock.nowMs());
-    cooling.add([new Viewer(actor, sink)], clock.nowMs(), goesOn);
+    cooling.add([new Viewer(person, sink)], clock.nowMs(), goesOn);
   }
   await clock.advance(2 * TICK_MS);
   expect(due).toEqual([
@@ -53,7 +53,7 @@ function world() {
   const clock = new SimulatedClock();
   const due: [string | null, number][] = [];
   const cooling = new ViewerCooldownQueue(clock, { tickMs: () => TICK_MS }, (viewers) => {
-    for (const { actor } of viewers) due.push([actor, clock.nowMs()]);
+    for (const { person } of viewers) due.push([person, clock.nowMs()]);
   });
   return { clock, cooling, due };
 }

@@ -16,6 +16,8 @@ export interface FrameSink {
 export interface Subscription {
   readonly viewer: Viewer;
   readonly watched: WatchedPost<Subscription>;
+  /** Whether the viewer counts in `live` of the post. */
+  isPresent: boolean;
   /** The state that the viewer got last; `null` before its first snapshot. */
   baseline: PostSnapshot | null;
   /** Its index among the clean subscriptions of `watched`; -1 while it is not there. */
@@ -42,8 +44,8 @@ export class Viewer {
   unsentSinceMs: number | null = null;
 
   constructor(
-    /** A text that identifies the actor; `null`: anonymous. */
-    readonly actor: string | null,
+    /** The actor's key as a text; `null`: a viewer without an actor. */
+    readonly person: string | null,
     readonly sink: FrameSink,
   ) {}
 }

@@ -16,7 +16,7 @@ import { GuestPolicy } from '../access/guest-policy.js';
 import { OperationLimiter, TokenBucket } from '../access/rate-limit.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import type { Clock } from '../common/clock.js';
-import { type Key64, toHex64 } from '../counters/ids.js';
+import type { Key64 } from '../counters/ids.js';
 import type { RemoteToggle } from '../counters/replication/delta.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Ingest } from '../ingest/ingest.js';
@@ -99,7 +99,7 @@ export class CountsGateway
       flowControl,
       clock,
       actor,
-      viewer: this.fanout.open(identity.key && toHex64(identity.key), output),
+      viewer: this.fanout.open(identity.key, output),
       expiry: callAtExpiry(identity.expiresAtMs, clock, () => output.disconnect(TOKEN_EXPIRED, 0)),
       creations: this.creations.openClient(address, identity.isVerified ? null : actor, identity.key !== null),
       ...this.#createLimits(address),

@@ -37,9 +37,8 @@ export class Subscriptions {
     const { subscriptions } = connection.viewer;
     const added = admitted.filter((post) => !subscriptions.has(post));
     try {
-      await this.fanout.subscribe(connection.viewer, admitted, connection.actor, (views) =>
-        this.#acknowledge(connection, request.known, views, rejected, id),
-      );
+      const show = (views: FirstView[]): void => this.#acknowledge(connection, request.known, views, rejected, id);
+      await this.fanout.subscribe(connection.viewer, admitted, connection.actor, show, request.present);
     } catch {
       this.fanout.unsubscribe(connection.viewer, added);
       const error = errorBody('UNAVAILABLE', 'the store did not answer in time; subscribe again');

@@ -14,6 +14,7 @@ import {
   type Consistency,
   IDEMPOTENCY_KEY,
   POST_ID,
+  PRESENT,
 } from '../protocol/http-request-schemas.js';
 import { isPostId, POST_RULE } from '../protocol/limits.js';
 import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
@@ -84,6 +85,10 @@ export function parseBadgeLabel(text: unknown): string {
 export function parseBadgeColor(text: unknown): string {
   const color = check(BADGE_COLOR, 'color', text);
   return Object.hasOwn(BADGE_COLORS, color) ? BADGE_COLORS[color as keyof typeof BADGE_COLORS] : color;
+}
+
+export function parsePresent(value: unknown): boolean {
+  return check(PRESENT, 'present', value) === 'true';
 }
 
 /**

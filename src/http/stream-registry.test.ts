@@ -49,7 +49,7 @@ beforeEach(async () => {
   reads = [];
   opened = [];
   onRead = null;
-  presence = new Presence(systemClock);
+  presence = new Presence(systemClock, true);
   addresses = new AddressLimiter({ operationsPerSecond: 0, connectionsMax: 1, trustProxy: ['127.0.0.1'] }, systemClock);
   const metrics = Metrics.parse('likes:toggle,views:unique,yes:choice@vote,no:choice@vote');
   const fanout = new Fanout(store, presence, systemClock, metrics, 10);
@@ -57,7 +57,7 @@ beforeEach(async () => {
   const authenticator = new Authenticator(null, { requireTokenToRead: false, actorKeys: 'hash', admitsGuests: false });
   streams = new StreamRegistry(fanout, addresses, authenticator, lifecycle, systemClock, { metrics });
   server = createServer((request, response) => {
-    const outcome = streams.open(request as Request, response as Response, ['a', 'b']).catch((error: unknown) => {
+    const outcome = streams.open(request as Request, response as Response, ['a', 'b'], true).catch((error: unknown) => {
       response.writeHead(503).end();
       return error;
     });
@@ -93,7 +93,7 @@ async function openStream() {
 describe('a stream', () => {
   it('a stream is a viewer from the moment its snapshot is read', async () => {
     const { read, outcome } = await openStream();
-    expect(presence.countConnections('a')).toBe(1);
+    expect(presence.countViewers('a')).toBe(1);
     expect(streams.size).toBe(0);
     read.resolve(zeros(read));
     await outcome;
@@ -105,7 +105,7 @@ describe('a stream', () => {
     const closed = once(response, 'close');
     request.destroy();
     await closed;
-    expect(presence.countConnections('a')).toBe(0);
+    expect(presence.countViewers('a')).toBe(0);
     expect(addresses.mayConnect(ADDRESS)).toBe(true);
     read.resolve(zeros(read));
     expect(await outcome).toBeUndefined();
@@ -121,7 +121,7 @@ describe('a stream', () => {
     request.destroy();
     await closed;
     expect(streams.size).toBe(0);
-    expect(presence.countConnections('b')).toBe(0);
+    expect(presence.countViewers('b')).toBe(0);
     expect(addresses.mayConnect(ADDRESS)).toBe(true);
   });
 
@@ -134,7 +134,7 @@ describe('a stream', () => {
     message.resume();
     await closed;
     expect(message.statusCode).toBe(503);
-    expect(presence.countConnections('a')).toBe(0);
+    expect(presence.countViewers('a')).toBe(0);
   });
 
   it('a stream is rejected while the gateway drains, even if the drain starts during the read of its snapshot', async () => {

@@ -5,8 +5,8 @@ import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import type { Clock } from '../common/clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
-import { type Key64, toHex64 } from '../counters/ids.js';
-import { Fanout } from '../fanout/fanout.js';
+import type { Key64 } from '../counters/ids.js';
+import { Fanout, type FirstView } from '../fanout/fanout.js';
 import { buildMetricRules } from '../fanout/metric-rules.js';
 import type { Viewer } from '../fanout/viewer.js';
 import { CLOSING_ERROR, ProtocolError, throwIfError } from '../protocol/errors.js';
@@ -19,7 +19,7 @@ import { ResponseEnd } from './response-end.js';
 
 const ONE_STREAM = 'a connection carries one event stream; open another connection for another one';
 
-/** The open event streams: each is a viewer like a socket, and counts in `live`. */
+/** The open event streams: each is a viewer like a socket. */
 @Injectable()
 export class StreamRegistry {
   readonly #open = new Map<EventStream, Viewer>();
@@ -45,9 +45,10 @@ export class StreamRegistry {
 
   /**
    * Resolves when the snapshot is written or the client has disconnected. Frames follow until the client disconnects.
+   * @param isPresent whether the client counts in `live` of the posts
    * @throws ProtocolError before anything is written, so that the error is sent like any other
    */
-  async open(request: Request, response: Response, posts: readonly string[]): Promise<void> {
+  async open(request: Request, response: Response, posts: readonly string[], isPresent: boolean): Promise<void> {
     this.#rejectWhileClosing();
     if (isGone(response)) return;
     const { socket } = request;
@@ -64,13 +65,13 @@ export class StreamRegistry {
       return;
     }
     const stream = new EventStream(response, this.clock);
-    const viewer = this.fanout.open(key && toHex64(key), stream);
+    const viewer = this.fanout.open(key, stream);
     end.once('close', () => {
       this.#open.delete(stream);
       stream.dispose();
       this.fanout.close(viewer);
     });
-    const snapshot = await this.#snapshot(viewer, posts, key);
+    const snapshot = await this.#snapshot(viewer, posts, key, isPresent);
     if (isGone(response)) return;
     this.#rejectWhileClosing();
     this.#open.set(stream, viewer);
@@ -84,13 +85,14 @@ export class StreamRegistry {
     for (const stream of this.#open.keys()) stream.sendBye({ reason, retryAfterMs: retryAfterMs() });
   }
 
-  async #snapshot(viewer: Viewer, posts: readonly string[], actor: Key64 | null): Promise<string> {
+  async #snapshot(viewer: Viewer, posts: readonly string[], actor: Key64 | null, isPresent: boolean): Promise<string> {
     try {
       let whole = '';
-      await this.fanout.subscribe(viewer, posts, actor, (first) => {
+      const show = (first: FirstView[]): void => {
         const [head, ...others] = first.map(({ snapshot }) => snapshot.encodeFull());
         if (head !== undefined) whole = [this.#addRules(head), ...others].join(',');
-      });
+      };
+      await this.fanout.subscribe(viewer, posts, actor, show, isPresent);
       return `[${whole}]`;
     } catch {
       throw new ProtocolError('UNAVAILABLE', 'the store did not respond in time; retry');

@@ -18,6 +18,9 @@ export const POST_ID = z.string(`must be ${POST_RULE}`).regex(POST_PATTERN, `mus
 /** `local`: what this region has. `all`: every region is read first. */
 export const CONSISTENCY = z.enum(['local', 'all'], 'must be local or all').default('local');
 
+/** Whether a stream counts in `live` of its posts. */
+export const PRESENT = z.enum(['true', 'false'], 'must be true or false').default('true');
+
 export const ACTOR_ID = characters(1, ACTOR_MAX);
 
 export const IDEMPOTENCY_KEY = characters(KEY_MIN, KEY_MAX);

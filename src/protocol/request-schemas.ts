@@ -43,12 +43,14 @@ function isEpochAndVersion(value: unknown): boolean {
   );
 }
 
-export const SUBSCRIBE = z.strictObject({ posts, known: known.optional() }, OBJECT);
+const flag = z.boolean('must be true or false');
+
+export const SUBSCRIBE = z.strictObject({ posts, known: known.optional(), present: flag.default(true) }, OBJECT);
 export const UNSUBSCRIBE = z.strictObject({ posts }, OBJECT);
 /** `like`, `unlike` and `view`. */
 export const ACT = z.strictObject({ post, seq }, OBJECT);
 export const ADD = z.strictObject({ post, metric, by: wholeNumber(BY_MAX).default(1), seq }, OBJECT);
-export const SET = z.strictObject({ post, metric, on: z.boolean('must be true or false'), seq }, OBJECT);
+export const SET = z.strictObject({ post, metric, on: flag, seq }, OBJECT);
 
 function name(min: number, max: number) {
   const rule = `must be a string of ${min} to ${max} characters`;

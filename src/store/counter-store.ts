@@ -10,6 +10,21 @@ export interface PostView {
   readonly on: number;
 }
 
+/** The viewers of a post at this gateway, as they are now. */
+export interface PostViewers {
+  /** Viewers that are counted by their number. */
+  readonly others: number;
+  /** People who count once, at however many gateways they are: the keys of actors, as `toKeyText` writes them. */
+  people(): Iterable<string>;
+  hasPerson(person: string): boolean;
+}
+
+export interface ViewersChange {
+  readonly viewers: PostViewers;
+  /** People who came or left since the last change; `viewers` has those who are there. */
+  readonly people: Iterable<string>;
+}
+
 /** The port to where counters are kept. Committing a batch means `apply` in src/counters; every store equals it. */
 export interface CounterStore {
   /**
@@ -33,10 +48,10 @@ export interface CounterStore {
   readonly changes: Observable<readonly PostCounts[]>;
 
   /**
-   * Reports how many viewers these posts have at this gateway now. Gateways that share a store get the sum as `live` of PostCounts; the
-   * report of a gateway that is down is forgotten soon.
+   * Reports that these posts have other viewers at this gateway. Gateways that share a store get the number of viewers at all of them as
+   * `live` of PostCounts; the viewers of a gateway that is down are forgotten soon.
    */
-  reportViewers(viewers: ReadonlyMap<string, number>): void;
+  reportViewers(changes: ReadonlyMap<string, ViewersChange>): void;
 
   /**
    * Emits when the store is reachable again, perhaps on another server that lacks the last commits: these are to be replayed then.

@@ -8,6 +8,7 @@ import { ROOT } from '../support/gateway-process.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
+import { anonymousViewers } from '../support/viewers-of-post.js';
 
 const POST = postIn(0);
 const OTHER = postIn(0, 1);
@@ -44,7 +45,7 @@ test('the user of docs/deploy.md has all rights that a store needs', async () =>
   const withSessions = Array.from({ length: ACTORS }, (_, i) => like(POST, key(i), { session: key(i), seq: 1 }));
   await other!.commit(new Producer('prod-one').batch(0, [...withSessions, view(POST)]));
   await published.waitFor(POST, 1);
-  other!.reportViewers(new Map([[POST, 3]]));
+  other!.reportViewers(new Map([[POST, anonymousViewers(3)]]));
   await until(() => published.latest(POST)?.live === 3, 'the viewers are published');
   await copyCounts(store!);
   await other!.commit(new Producer('prod-two').batch(0, [like(OTHER, key(1))]));

@@ -10,6 +10,7 @@ import { BUCKETS, Producer, METRICS, postIn, view } from '../contract/operations
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
+import { anonymousViewers } from '../support/viewers-of-post.js';
 
 const [POST, OTHER, THIRD] = [postIn(0), postIn(0, 1), postIn(0, 2)];
 const HOUR_MS = 3_600_000;
@@ -133,13 +134,13 @@ describe('viewers', () => {
       store.changes.subscribe((changed) => (seen.live = changed.at(-1)!.live));
       return seen;
     });
-    one.reportViewers(new Map([[POST, 3]]));
-    two.reportViewers(new Map([[POST, 4]]));
+    one.reportViewers(new Map([[POST, anonymousViewers(3)]]));
+    two.reportViewers(new Map([[POST, anonymousViewers(4)]]));
     await until(() => latest.every(({ live }) => live === 7), 'both stores emit 7 viewers');
-    one.reportViewers(new Map([[POST, 1]]));
+    one.reportViewers(new Map([[POST, anonymousViewers(1)]]));
     await until(() => latest.every(({ live }) => live === 5), 'both stores emit 5 viewers');
-    one.reportViewers(new Map([[POST, 0]]));
-    two.reportViewers(new Map([[POST, 0]]));
+    one.reportViewers(new Map([[POST, anonymousViewers(0)]]));
+    two.reportViewers(new Map([[POST, anonymousViewers(0)]]));
     await until(() => latest.every(({ live }) => live === 0), 'both stores emit 0 viewers');
     await until(async () => (await client.exists('tc:{0}:viewers')) === 0, 'a post without viewers has no record');
   });
@@ -153,14 +154,14 @@ describe('viewers', () => {
     const remaining = await open();
     remaining.watch(POST);
     await remaining.read([POST], null);
-    remaining.reportViewers(new Map([[POST, 1]]));
+    remaining.reportViewers(new Map([[POST, anonymousViewers(1)]]));
     killed.reportViewers(
       new Map([
-        [POST, 10],
-        [OTHER, 10],
+        [POST, anonymousViewers(10)],
+        [OTHER, anonymousViewers(10)],
       ]),
     );
-    paused.reportViewers(new Map([[THIRD, 10]]));
+    paused.reportViewers(new Map([[THIRD, anonymousViewers(10)]]));
     const readViewerCounts = (): Promise<number[]> =>
       Promise.all([POST, OTHER, THIRD].map((post) => readViewerCount(remaining, post)));
     await until(async () => (await readViewerCounts()).join() === '11,10,10', 'all viewers are reported');

@@ -3,7 +3,7 @@ import type { FirstView } from '../../src/fanout/fanout.js';
 import type { Frame } from '../../src/fanout/frame.js';
 import type { FrameSink, Viewer } from '../../src/fanout/viewer.js';
 import type { Update } from '../../src/protocol/messages.js';
-import { CALM_MS, FanoutWorld, METRICS, TICK_MS } from './fanout-world.js';
+import { ADA, CALM_MS, FanoutWorld, METRICS, TICK_MS } from './fanout-world.js';
 import type { HeldRead } from './scripted-store.js';
 import { settled } from './simulated-clock.js';
 
@@ -89,7 +89,7 @@ export class FanoutModel {
     this.#world.store.holding = true;
     this.#viewers = Array.from({ length: VIEWERS }, (_, i) => {
       const checking = new CheckingViewer(this.#world, (what) => this.faults.push(`viewer ${i}: ${what}`));
-      checking.viewer = this.#world.fanout.open(i % 2 === 0 ? null : 'ada', checking);
+      checking.viewer = this.#world.fanout.open(i % 2 === 0 ? null : ADA, checking);
       return checking;
     });
   }
@@ -215,7 +215,7 @@ export class FanoutModel {
       if (viewer.isClosed) continue;
       for (const post of viewer.subscriptions.keys()) {
         const { e, v, totals } = this.#world.store.counts(post);
-        const live = alsoLive ? this.#world.presence.countConnections(post) : known.get(post)?.live;
+        const live = alsoLive ? this.#world.presence.countViewers(post) : known.get(post)?.live;
         const is = JSON.stringify(known.get(post));
         const right = JSON.stringify({ e, v, live, totals });
         if (is !== right) this.faults.push(`viewer ${i}: ends with ${is} of ${post} instead of ${right}`);

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from '@jest/globals';
 import type { FirstView } from '../../src/fanout/fanout.js';
 import type { PostSnapshot } from '../../src/fanout/post-snapshot.js';
-import { CALM_MS, FanoutWorld, TICK_MS } from './fanout-world.js';
+import { ADA, CALM_MS, FanoutWorld, TICK_MS } from './fanout-world.js';
 import { settled } from './simulated-clock.js';
 
 describe('the first snapshot', () => {
@@ -170,10 +170,10 @@ describe('leaving', () => {
 
   test('a viewer that has left watches nothing', async () => {
     const world = new FanoutWorld();
-    const { viewer } = world.open('ada');
+    const { viewer } = world.open(ADA);
     world.fanout.close(viewer);
     expect(await world.subscribe(viewer, ['a'], null)).toEqual([]);
-    expect([world.fanout.watchedPosts, world.presence.countConnections('a')]).toEqual([0, 0]);
+    expect([world.fanout.watchedPosts, world.presence.countViewers('a')]).toEqual([0, 0]);
   });
 
   test('a viewer that has left gets no frame that was due', async () => {
@@ -193,7 +193,7 @@ describe('a store that cannot be read', () => {
     const { world, reading } = begun('a', 'b');
     world.store.held[0]!.fail();
     await expect(reading).rejects.toThrow('the store did not answer');
-    expect([world.fanout.watchedPosts, world.presence.countConnections('a')]).toEqual([0, 0]);
+    expect([world.fanout.watchedPosts, world.presence.countViewers('a')]).toEqual([0, 0]);
   });
 
   test('posts that were watched before a failed read still are', async () => {

@@ -11,6 +11,9 @@ import { SimulatedClock } from './simulated-clock.js';
 export const TICK_MS = 100;
 export const METRICS = Metrics.parse('likes:toggle,views:tally');
 
+/** The key of an actor. */
+export const ADA: Key64 = { hi: 1, lo: 1 };
+
 /** Long enough for the number of viewers to be sent: presence and a tick. */
 export const CALM_MS = 1_000;
 
@@ -59,18 +62,23 @@ export class RecordingSink implements FrameSink {
 export class FanoutWorld {
   readonly clock = new SimulatedClock();
   readonly store = new ScriptedStore();
-  readonly presence = new Presence(this.clock);
+  readonly presence = new Presence(this.clock, true);
   readonly fanout = new Fanout(this.store, this.presence, this.clock, METRICS, TICK_MS);
 
-  open(actor: string | null = null): { viewer: Viewer; sink: RecordingSink } {
+  open(actor: Key64 | null = null): { viewer: Viewer; sink: RecordingSink } {
     const sink = new RecordingSink(this.clock);
     return { viewer: this.fanout.open(actor, sink), sink };
   }
 
   /** Resolves with the viewer's first snapshot. */
-  async subscribe(viewer: Viewer, posts: readonly string[], actor: Key64 | null): Promise<FirstView[]> {
+  async subscribe(
+    viewer: Viewer,
+    posts: readonly string[],
+    actor: Key64 | null,
+    isPresent = true,
+  ): Promise<FirstView[]> {
     let shown: FirstView[] = [];
-    await this.fanout.subscribe(viewer, posts, actor, (first) => (shown = first));
+    await this.fanout.subscribe(viewer, posts, actor, (first) => (shown = first), isPresent);
     return shown;
   }
 

@@ -2,7 +2,7 @@ import { type Observable, Subject } from 'rxjs';
 import type { Batch, CommitResult, PostCounts } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { Operation } from '../../src/counters/operation.js';
-import type { CounterStore, PostView } from '../../src/store/counter-store.js';
+import type { CounterStore, PostView, ViewersChange } from '../../src/store/counter-store.js';
 import type { SimulatedClock } from './simulated-clock.js';
 
 /** The fate of one commit call. */
@@ -93,8 +93,8 @@ export class FaultyStore implements CounterStore {
     this.inner.unwatch(post);
   }
 
-  reportViewers(viewers: ReadonlyMap<string, number>): void {
-    this.inner.reportViewers(viewers);
+  reportViewers(changes: ReadonlyMap<string, ViewersChange>): void {
+    this.inner.reportViewers(changes);
   }
 
   close(): Promise<void> {

@@ -17,8 +17,6 @@ export class ScriptedStore implements CounterStore {
   readonly replayWindowMs = 0;
   readonly description = {};
   readonly reconnected: Observable<void> = NEVER;
-  /** Reported viewers, by post. */
-  readonly reportedViewers = new Map<string, number>();
   /** Posts that are watched. */
   readonly watched = new Set<string>();
   readonly calls = { watch: 0, unwatch: 0 };
@@ -88,9 +86,7 @@ export class ScriptedStore implements CounterStore {
     this.calls.unwatch += 1;
   }
 
-  reportViewers(viewers: ReadonlyMap<string, number>): void {
-    for (const [post, connections] of viewers) this.reportedViewers.set(post, connections);
-  }
+  reportViewers(): void {}
 
   commit(): Promise<CommitResult> {
     return Promise.reject(new Error('this store takes no commits'));

@@ -21,7 +21,10 @@ interface ServerEvents {
 }
 
 interface ClientEvents {
-  subscribe(payload: { readonly posts: readonly string[] }, answered: Answered<SubscribeResponse>): void;
+  subscribe(
+    payload: { readonly posts: readonly string[]; readonly present?: boolean },
+    answered: Answered<SubscribeResponse>,
+  ): void;
   unsubscribe(payload: { readonly posts: readonly string[] }, answered: Answered<{ readonly ok: true }>): void;
   like(payload: OperationPayload, answered: Answered<OperationResponse>): void;
   unlike(payload: OperationPayload, answered: Answered<OperationResponse>): void;

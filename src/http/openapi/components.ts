@@ -8,6 +8,7 @@ import {
   EVENT_LIST,
   IDEMPOTENCY_KEY,
   POST_ID,
+  PRESENT,
 } from '../../protocol/http-request-schemas.js';
 import { EVENTS_MAX, POST_RULE } from '../../protocol/limits.js';
 import type { Metrics } from '../../counters/metrics.js';
@@ -92,6 +93,12 @@ function parameters(): NonNullable<Components['parameters']> {
         '`local`: what this region has. `all`: every other region is read first, which takes at least a round trip to the ' +
         'farthest; if one does not respond, `UNAVAILABLE` names it.',
       schema: toSchema(CONSISTENCY),
+    },
+    present: {
+      name: 'present',
+      in: 'query',
+      description: 'Whether the stream counts in `live` of its posts',
+      schema: toSchema(PRESENT),
     },
     actorId: {
       name: 'Actor-Id',

@@ -130,8 +130,8 @@ function describeStream(): Operation {
     description:
       'Server-Sent Events. `counts`: an array of updates, first a snapshot of all posts, then at most one event a tick ' +
       'with those that changed. `bye`: the gateway is about to end the stream; come back after `retryAfterMs`. ' +
-      'A comment line comes as a heartbeat. An open stream counts in `live`.',
-    parameters: [POSTS, { $ref: '#/components/parameters/actorId' }],
+      'A comment line comes as a heartbeat. An open stream counts in `live`, unless `present` is false.',
+    parameters: [POSTS, { $ref: '#/components/parameters/present' }, { $ref: '#/components/parameters/actorId' }],
     responses: {
       200: {
         description: 'Events, until either side ends the stream.',

@@ -6,13 +6,17 @@ import { sortForScript } from './codec/batch-encoder.js';
 import { toDecimalKey } from './codec/key64-decimal.js';
 import { type BucketKeys, buildBucketKeys } from './codec/redis-keys.js';
 import type { ReplyDecoder } from './codec/reply-decoder.js';
+import { decodeViewersPage, encodeViewerReport, type ViewerReport, type ViewersPage } from './codec/viewer-report.js';
 import type { ScriptCall } from './scripts/call-coalescer.js';
 import { encodeNewIncarnation } from './scripts/incarnation-argument.js';
 import type { ReplicationScriptsOptions } from './replication/replication-scripts.js';
 import { Script } from './scripts/script.js';
+import type { StoredViewers } from './viewer-reports.js';
 
 /** A gateway that does not report for this long is taken for gone, and its viewers with it. Five sweeps. */
 const LEASE_MS = 5_000;
+/** People that are read at once, about. */
+const PEOPLE_PAGE = 500;
 
 export interface CounterScriptsOptions extends ReplicationScriptsOptions {
   readonly buckets: number;
@@ -23,8 +27,12 @@ export interface CounterScriptsOptions extends ReplicationScriptsOptions {
 export interface SweepResult {
   /** Ms until a post of the bucket is due to be published; `null`: none is. */
   readonly publishInMs: number | null;
-  /** Posts of which Redis has viewers of this gateway. */
-  readonly viewedPosts: number;
+  /** The viewers of this gateway in Redis. */
+  readonly stored: StoredViewers;
+}
+
+export interface ReportResult extends SweepResult {
+  readonly storedBefore: StoredViewers;
 }
 
 /** How scripts name the region; negative where there are no others. */
@@ -39,6 +47,7 @@ export class CounterScripts {
   readonly #readLogPosition = new Script('read-log-position-1');
   readonly #openBucket = new Script('open-bucket-1');
   readonly #reportViewers = new Script('report-viewers-6');
+  readonly #readViewers = new Script('read-viewers-2', true);
   readonly #sweepBucket = new Script('sweep-bucket-6');
   readonly #keys: readonly BucketKeys[];
   readonly #regionNumber: number;
@@ -85,25 +94,27 @@ export class CounterScripts {
     await this.client.query(this.#openBucket, [this.#keys[bucket]!.bucket], args);
   }
 
+  /** Changes the viewers of this gateway in Redis. */
+  async reportViewers(bucket: number, report: ViewerReport): Promise<ReportResult> {
+    const args = [...this.#publishing, ...encodeViewerReport(report)];
+    const reply = await this.client.query(this.#reportViewers, this.#publishingKeys(bucket), args);
+    const [posts, people] = (reply as number[]).slice(3) as [number, number];
+    return { ...toSweepResult(reply), storedBefore: { posts, people } };
+  }
+
   /**
-   * @param isFull whether this gateway has no viewers of other posts of the bucket
-   * @returns ms until a post of the bucket is due to be published; `null`: none is
+   * Reads the viewers of this gateway in Redis.
+   * @param cursor of the page before; `0` at first
    */
-  async reportViewers(
-    bucket: number,
-    viewers: readonly (readonly [post: string, viewers: number])[],
-    isFull: boolean,
-  ): Promise<number | null> {
-    const args = [...this.#publishing, isFull ? 1 : 0, JSON.stringify(viewers.flat())];
-    const publishInMs = Number(await this.client.query(this.#reportViewers, this.#publishingKeys(bucket), args));
-    return publishInMs < 0 ? null : publishInMs;
+  async readViewers(bucket: number, cursor: string): Promise<ViewersPage> {
+    const { gatewayViewers, gatewayPeople } = this.#keys[bucket]!;
+    const args = [cursor, PEOPLE_PAGE];
+    return decodeViewersPage(await this.client.query(this.#readViewers, [gatewayViewers, gatewayPeople], args));
   }
 
   /** Publishes what is due, and removes the viewers of gateways that are gone. */
   async sweep(bucket: number): Promise<SweepResult> {
-    const reply = await this.client.query(this.#sweepBucket, this.#publishingKeys(bucket), this.#publishing);
-    const [publishInMs, viewedPosts] = reply as [number, number];
-    return { publishInMs: publishInMs < 0 ? null : publishInMs, viewedPosts };
+    return toSweepResult(await this.client.query(this.#sweepBucket, this.#publishingKeys(bucket), this.#publishing));
   }
 
   get #publishing(): (string | number)[] {
@@ -115,4 +126,9 @@ export class CounterScripts {
     const keys = this.#keys[bucket]!;
     return [keys.bucket, keys.viewers, keys.publishAfter, keys.publishDue, keys.gateways, keys.gatewayViewers];
   }
+}
+
+function toSweepResult(reply: unknown): SweepResult {
+  const [publishInMs, posts, people] = reply as [number, number, number];
+  return { publishInMs: publishInMs < 0 ? null : publishInMs, stored: { posts, people } };
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../../common/clock.js';
 import type { Batch, CommitResult, PostCounts } from '../../counters/batch.js';
 import { bucketOf } from '../../counters/bucket-of.js';
 import type { ActorKeys, Key64 } from '../../counters/ids.js';
-import type { PostView } from '../counter-store.js';
+import type { PostView, ViewersChange } from '../counter-store.js';
 import type { StoreBehindLog } from '../store-behind-log.js';
 import { BatchCommitter } from './batch-committer.js';
 import { ChangeScripts } from './change-scripts.js';
@@ -11,12 +11,13 @@ import { CounterScripts, type CounterScriptsOptions } from './counter-scripts.js
 import { BucketSweeper } from './bucket-sweeper.js';
 import { FAILOVER_LOSS_MAX_MS, type RedisClient } from './client/redis-client.js';
 import { ReplyDecoder } from './codec/reply-decoder.js';
+import type { ViewerReport } from './codec/viewer-report.js';
 import { ensureDataCompatible } from './data-compatibility.js';
 import { PostReader } from './post-reader.js';
 import { PostSubscriptions } from './post-subscriptions.js';
 import { RedisChangeStore } from './redis-change-store.js';
 import { RedisReplication } from './replication/redis-replication.js';
-import { ViewerReports } from './viewer-reports.js';
+import { type ReportOutcome, ViewerReports } from './viewer-reports.js';
 import { WatchedRefresh } from './watched-refresh.js';
 
 export interface RedisStoreOptions extends CounterScriptsOptions {
@@ -76,14 +77,15 @@ export class RedisStore implements StoreBehindLog {
       () => this.#subscriptions.watchedPosts(),
       (counts) => this.#publishLocally(counts),
     );
-    this.#viewerReports = new ViewerReports(buckets, async (bucket, viewers, isFull) => {
-      this.#sweeper.schedulePublish(bucket, await this.#scripts.reportViewers(bucket, viewers, isFull));
+    this.#viewerReports = new ViewerReports(buckets, {
+      report: (bucket, report) => this.#reportViewers(bucket, report),
+      readPage: (bucket, cursor) => this.#scripts.readViewers(bucket, cursor),
     });
     this.#sweeper = new BucketSweeper(buckets, clock, (bucket) => this.#sweep(bucket));
     this.changeStore = new RedisChangeStore(new ChangeScripts(client, options), this.#scripts, buckets);
     this.replication = hasPeers ? this.#openReplication(clock) : null;
     client.reconnected.subscribe(() => {
-      this.#viewerReports.requestFullReport();
+      this.#viewerReports.compareAll();
       void this.#refresh.readAll();
     });
   }
@@ -129,16 +131,16 @@ export class RedisStore implements StoreBehindLog {
     this.#subscriptions.unwatch(post);
   }
 
-  reportViewers(viewers: ReadonlyMap<string, number>): void {
+  reportViewers(changes: ReadonlyMap<string, ViewersChange>): void {
     // The close has withdrawn all viewers.
     if (this.#isClosed) return;
-    const changed = new Set<number>();
-    for (const [post, connections] of viewers) {
+    const buckets = new Set<number>();
+    for (const [post, change] of changes) {
       const bucket = this.#bucketOf(post);
-      this.#viewerReports.set(bucket, post, connections);
-      changed.add(bucket);
+      this.#viewerReports.add(bucket, post, change);
+      buckets.add(bucket);
     }
-    for (const bucket of changed) void this.#viewerReports.flush(bucket);
+    for (const bucket of buckets) void this.#viewerReports.flush(bucket);
   }
 
   async close(): Promise<void> {
@@ -170,9 +172,15 @@ export class RedisStore implements StoreBehindLog {
     if (watched.length > 0) this.#changes.next(watched);
   }
 
+  async #reportViewers(bucket: number, report: ViewerReport): Promise<ReportOutcome> {
+    const { publishInMs, ...outcome } = await this.#scripts.reportViewers(bucket, report);
+    this.#sweeper.schedulePublish(bucket, publishInMs);
+    return outcome;
+  }
+
   async #sweep(bucket: number): Promise<number | null> {
-    const { publishInMs, viewedPosts } = await this.#scripts.sweep(bucket);
-    this.#viewerReports.checkPostCount(bucket, viewedPosts);
+    const { publishInMs, stored } = await this.#scripts.sweep(bucket);
+    this.#viewerReports.checkStored(bucket, stored);
     await this.#viewerReports.flush(bucket);
     return publishInMs;
   }

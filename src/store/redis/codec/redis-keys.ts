@@ -16,6 +16,9 @@ export const BUCKET_KEYS = {
   GATEWAYS: ':gateways',
   /** Followed by a gateway. */
   GATEWAY_VIEWERS: ':viewers:',
+  PEOPLE: ':people',
+  /** Followed by a gateway. */
+  GATEWAY_PEOPLE: ':people:',
   /** Followed by a chunk. */
   POSTS: ':posts:',
   /** Followed by `generation:chunk`. */
@@ -68,15 +71,17 @@ export interface BucketKeys {
   readonly previousProducers: string;
   /** Up to where the events of logs are applied. */
   readonly logPositions: string;
-  /** Viewers of posts, summed over the gateways. */
+  /** Viewers of posts over all gateways. */
   readonly viewers: string;
   /** Posts by the time when they may be published again. */
   readonly publishAfter: string;
   /** Posts that are due to be published. */
   readonly publishDue: string;
   readonly gateways: string;
-  /** Viewers of posts at this gateway. */
+  /** Viewers of posts at this gateway that count by their number. */
   readonly gatewayViewers: string;
+  /** People at posts at this gateway. */
+  readonly gatewayPeople: string;
 }
 
 export function buildBucketKeys(bucket: number, gateway: string): BucketKeys {
@@ -91,6 +96,7 @@ export function buildBucketKeys(bucket: number, gateway: string): BucketKeys {
     publishDue: prefix + BUCKET_KEYS.PUBLISH_DUE,
     gateways: prefix + BUCKET_KEYS.GATEWAYS,
     gatewayViewers: prefix + BUCKET_KEYS.GATEWAY_VIEWERS + gateway,
+    gatewayPeople: prefix + BUCKET_KEYS.GATEWAY_PEOPLE + gateway,
   };
 }
 

@@ -25,6 +25,7 @@ import { BUCKET_FIELDS, BUCKET_KEYS } from '../codec/redis-keys.js';
 import { RECORD_TAGS, TAGS_PER_METRIC, TAGS_PER_SLOT } from '../codec/redis-post-record.js';
 import { REGISTER_STORAGES } from '../codec/register-storage.js';
 import { COMMIT_REPLIES, KIND_WITH_MEMBERS } from '../codec/reply-decoder.js';
+import { PERSON_BYTES } from '../codec/viewer-report.js';
 import { ERROR_PREFIX } from './call-coalescer.js';
 
 const [STORAGE_LOCAL_LOG, , STORAGE_REGISTERS] = REGISTER_STORAGES;
@@ -73,6 +74,7 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   STORAGE_LOCAL_LOG,
   STORAGE_REGISTERS,
   KIND_WITH_MEMBERS,
+  PERSON_BYTES,
   ERROR_PREFIX,
 };
 
