@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
+import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { OriginPolicy } from './origin-policy.js';
+import { ThrottledLog } from './throttled-log.js';
 
 describe('a request with an origin', () => {
   test.each([
@@ -35,6 +37,99 @@ describe('a request with an origin', () => {
   });
 });
 
+describe('an entry of ALLOWED_ORIGINS', () => {
+  const EXTENSION = 'chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb';
+  const allowed = [
+    ...['https://example.org', 'http://localhost:5173', 'https://*.example.com', 'https://*.example.net:8443'],
+    ...['capacitor://localhost', 'ionic://localhost', 'tauri://localhost', 'app://.', EXTENSION, 'null'],
+  ];
+
+  test.each([
+    'https://example.org',
+    'http://localhost:5173',
+    'https://www.example.com',
+    'https://a.b-c.d_e.example.com',
+    'https://xn--bcher-kva.example.com',
+    'https://shop.example.net:8443',
+    'capacitor://localhost',
+    'ionic://localhost',
+    'tauri://localhost',
+    'app://.',
+    EXTENSION,
+    'null',
+  ])('an entry allows pages of %s, also by CORS', (origin) => {
+    const origins = listing({ allowed, own: ['https://counts.example.org'] });
+    expect(origins.findRejection(request({ origin, host: 'counts.example.org' }))).toBeNull();
+    expect(origins.isListed(origin)).toBe(true);
+  });
+
+  test.each([
+    'https://example.com',
+    'https://.example.com',
+    'https://evilexample.com',
+    'https://example.com.evil.test',
+    'https://evil.test/.example.com',
+    'https://evil.test#.example.com',
+    'https://evil@www.example.com',
+    'http://www.example.com',
+    'https://www.example.com:8443',
+    'https://shop.example.net',
+    'capacitor://localhost:8080',
+    'capacitor://evil.test',
+    'tauri://localhost.evil.test',
+    'app://shop',
+    'chrome-extension://bapbdbdomjkkjkaonfhkkikfgjllcleb',
+    'NULL',
+  ])('no entry allows pages of %s', (origin) => {
+    const origins = listing({ allowed, own: ['https://counts.example.org'] });
+    expect(origins.findRejection(request({ origin, host: 'counts.example.org' }))).not.toBeNull();
+    expect(origins.isListed(origin)).toBe(false);
+  });
+
+  test('an entry for subdomains covers pages of the gateway under such a name that send no origin', () => {
+    const origins = listing({ allowed });
+    const judge = (host: string): boolean => origins.findRejection(request({ host, site: 'same-origin' })) === null;
+    expect(['live.example.com', 'example.com', 'live.example.com.evil.test'].map(judge)).toEqual([true, false, false]);
+  });
+
+  test('an app has no origin of the gateway, whatever its host', () => {
+    const origins = listing({});
+    expect(origins.findRejection(request({ origin: 'app://localhost', host: 'localhost' }))).not.toBeNull();
+  });
+});
+
+describe('a rejected origin', () => {
+  test('a rejected origin is logged once a minute with the entry that would allow it, and each request is counted', async () => {
+    const lines: string[] = [];
+    const clock = new SimulatedClock();
+    const origins = listing({ allowed: ['https://example.org'], clock, warn: (line) => lines.push(line) });
+    const reject = (origin: string): void => {
+      const handshake = request({ origin, host: 'counts.example.org' });
+      for (let i = 0; i < 2; i++) origins.findRejection(handshake);
+    };
+    for (let i = 0; i < 3; i++) reject('capacitor://localhost');
+    reject('null');
+    expect(lines).toEqual([
+      'rejected a page of capacitor://localhost: if it is yours, add it: ALLOWED_ORIGINS=https://example.org,capacitor://localhost',
+      expect.stringMatching(/^rejected a page without an origin \(.+ALLOWED_ORIGINS=https:\/\/example\.org,null$/),
+    ]);
+    await clock.advance(60_000);
+    reject('null');
+    expect(lines).toHaveLength(3);
+    expect(origins.rejections).toBe(5);
+  });
+
+  test('a log names at most ten origins a minute, and none that no browser sends', () => {
+    const lines: string[] = [];
+    const origins = listing({ warn: (line) => lines.push(line) });
+    const texts = ['https://*.example.org', '*', 'x', 'https://a,https://b', 'https://example.org/path', 'a\nb'];
+    for (const origin of texts) origins.findRejection(request({ origin, host: 'counts.example.org' }));
+    expect(lines).toEqual([]);
+    for (let i = 0; i < 20; i++) origins.findRejection(request({ origin: `https://n${i}.test`, host: 'a.test' }));
+    expect(lines).toHaveLength(10);
+  });
+});
+
 describe('a picture', () => {
   test.each([
     [{}, true],
@@ -46,11 +141,13 @@ describe('a picture', () => {
     [{ referer: 'https://example.org@evil.test/' }, false],
     [{ referer: 'example.org' }, false],
     [{ referer: '' }, false],
+    [{ referer: 'tauri://localhost/index.html' }, true],
     [{ origin: 'https://evil.test', referer: 'https://example.org/' }, false],
-  ])('a picture for %j is allowed: %s', (fields, allowed) => {
-    const origins = listing({ allowed: ['https://example.org'], own: ['https://counts.example.org'] });
+  ])('a picture for %j is allowed: %s', (fields, isAllowed) => {
+    const allowed = ['https://example.org', 'tauri://localhost'];
+    const origins = listing({ allowed, own: ['https://counts.example.org'] });
     const shown = request({ host: 'counts.example.org', ...fields });
-    expect(origins.findPictureRejection(shown) === null).toBe(allowed);
+    expect(origins.findPictureRejection(shown) === null).toBe(isAllowed);
   });
 });
 
@@ -95,7 +192,8 @@ test('only listed origins get CORS headers', () => {
 
 test("a host name that may be the gateway's own is reported once, with the setting that allows it, and ten names at most", () => {
   const warnings: string[] = [];
-  const origins = listing({ own: ['https://one.test'], warn: (message) => warnings.push(message) });
+  const warn = (message: string): unknown => message.includes('PUBLIC_URL') && warnings.push(message);
+  const origins = listing({ own: ['https://one.test'], warn });
   for (let i = 0; i < 2; i++) origins.findRejection(request({ origin: 'https://two.test', host: 'two.test' }));
   origins.findRejection(request({ origin: 'https://elsewhere.test', host: 'two.test' }));
   expect(warnings).toEqual([expect.stringMatching(/set PUBLIC_URL=https:\/\/one\.test,https:\/\/two\.test$/)]);
@@ -103,8 +201,20 @@ test("a host name that may be the gateway's own is reported once, with the setti
   expect(warnings).toHaveLength(10);
 });
 
-function listing(some: { allowed?: string[]; own?: string[]; warn?: (message: string) => void }): OriginPolicy {
-  return new OriginPolicy({ allowed: [], own: [], warn: () => undefined, ...some });
+interface Lists {
+  readonly allowed?: string[];
+  readonly own?: string[];
+  readonly warn?: (message: string) => void;
+  readonly clock?: SimulatedClock;
+}
+
+function listing({
+  allowed = [],
+  own = [],
+  warn = () => undefined,
+  clock = new SimulatedClock(),
+}: Lists): OriginPolicy {
+  return new OriginPolicy({ allowed, own, warn, log: new ThrottledLog(clock, warn) });
 }
 
 interface RequestFields {

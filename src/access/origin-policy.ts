@@ -1,16 +1,23 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import { findOriginProblem } from '../config/origin-list.js';
+import { AllowedOrigins } from './allowed-origins.js';
+import type { ThrottledLog } from './throttled-log.js';
 
 /** Rejected names in the log; a page can use any number of them. */
 const REPORTED_NAMES_MAX = 10;
+/** Characters of an origin in the log; those of extensions have some 50. */
+const ORIGIN_MAX = 300;
 
 export interface OriginRules {
-  /** ALLOWED_ORIGINS: exact origins of other pages, or `*`. */
+  /** ALLOWED_ORIGINS: the origins of other pages. */
   readonly allowed: readonly string[];
   /** PUBLIC_URL: the origins under which browsers reach this gateway; empty: it has no name. */
   readonly own: readonly string[];
   /** Called once for each name of a page that PUBLIC_URL does not list. */
   readonly warn: (message: string) => void;
+  /** For origins that ALLOWED_ORIGINS does not list. */
+  readonly log: ThrottledLog;
 }
 
 /**
@@ -22,33 +29,36 @@ export interface OriginRules {
  * rebinding). Addresses and `localhost` cannot be pointed elsewhere.
  */
 export class OriginPolicy {
-  readonly #allowsAny: boolean;
-  readonly #allowed: ReadonlySet<string>;
+  readonly #allowed: AllowedOrigins;
   readonly #own: ReadonlySet<string>;
-  /** The hosts of both lists. */
-  readonly #hosts: ReadonlySet<string | null>;
+  readonly #ownHosts: ReadonlySet<string>;
   readonly #reported = new Set<string>();
+  /** Requests that were counted. The handshake of a socket is checked twice. */
+  readonly #counted = new WeakSet<IncomingMessage>();
+  #rejections = 0;
 
   constructor(private readonly rules: OriginRules) {
     const { allowed, own } = rules;
-    this.#allowsAny = allowed.includes('*');
-    this.#allowed = new Set(allowed);
+    this.#allowed = new AllowedOrigins(allowed);
     this.#own = new Set(own);
-    this.#hosts = new Set(
-      [...allowed, ...own].filter((origin) => origin !== '*').map((origin) => new URL(origin).host),
-    );
+    this.#ownHosts = new Set(own.map((origin) => new URL(origin).host));
+  }
+
+  /** Requests that were rejected, since boot. */
+  get rejections(): number {
+    return this.#rejections;
   }
 
   /** For the CORS headers of other origins. */
   isListed(origin: string): boolean {
-    return this.#allowsAny || this.#allowed.has(origin);
+    return this.#allowed.include(origin);
   }
 
   /** @returns the error for the client; `null` if the request is allowed */
   findRejection(request: IncomingMessage): string | null {
     const { origin, host } = request.headers;
-    if (this.#allowsAny) return null;
-    return origin === undefined ? this.#checkSite(request) : this.#checkOrigin(origin, host);
+    if (this.#allowed.includeAny) return null;
+    return this.#count(request, origin === undefined ? this.#checkSite(request) : this.#checkOrigin(origin, host));
   }
 
   /**
@@ -56,16 +66,24 @@ export class OriginPolicy {
    * `Origin`. Mail programs, and pages whose policy forbids it, send neither, and are allowed.
    * @returns the error for the client; `null` if the request is allowed
    */
-  findPictureRejection({ headers }: IncomingMessage): string | null {
-    const { origin, referer, host } = headers;
+  findPictureRejection(request: IncomingMessage): string | null {
+    const { origin, referer, host } = request.headers;
     const page = origin ?? (referer === undefined ? undefined : originOf(referer));
-    return this.#allowsAny || page === undefined ? null : this.#checkOrigin(page, host);
+    if (this.#allowed.includeAny || page === undefined) return null;
+    return this.#count(request, this.#checkOrigin(page, host));
+  }
+
+  #count(request: IncomingMessage, rejection: string | null): string | null {
+    if (rejection === null || this.#counted.has(request)) return rejection;
+    this.#counted.add(request);
+    this.#rejections += 1;
+    return rejection;
   }
 
   #checkOrigin(origin: string, host: string | undefined): string | null {
-    if (this.#allowed.has(origin) || this.#own.has(origin)) return null;
-    const page = URL.canParse(origin) ? new URL(origin) : null;
-    if (page === null || page.host !== hostOf(host)) return ORIGIN_REJECTED;
+    if (this.#allowed.include(origin) || this.#own.has(origin)) return null;
+    const page = /^https?:/.test(origin) && URL.canParse(origin) ? new URL(origin) : null;
+    if (page === null || page.host !== hostOf(host)) return this.#rejectOrigin(origin);
     return this.#own.size === 0 && isAddress(page.hostname) ? null : this.#rejectName(page.origin);
   }
 
@@ -76,9 +94,19 @@ export class OriginPolicy {
     if (site !== 'same-origin') return PAGE_REJECTED;
     const own = hostOf(host);
     if (own === null) return ORIGIN_REJECTED;
-    if (this.#hosts.has(own)) return null;
+    if (this.#ownHosts.has(own) || this.#allowed.includeHost(own)) return null;
     const url = new URL(`https://${own}`);
     return this.#own.size === 0 && isAddress(url.hostname) ? null : this.#rejectName(url.origin);
+  }
+
+  #rejectOrigin(origin: string): string {
+    // Clients other than browsers may send any text.
+    if (origin.length <= ORIGIN_MAX && !/[*,]/.test(origin) && findOriginProblem(origin) === null) {
+      const all = [...this.#allowed.entries, origin].join(',');
+      const pages = origin === 'null' ? 'without an origin (files, frames in a sandbox, some apps)' : `of ${origin}`;
+      this.rules.log.warn(origin, `rejected a page ${pages}: if it is yours, add it: ALLOWED_ORIGINS=${all}`);
+    }
+    return ORIGIN_REJECTED;
   }
 
   #rejectName(origin: string): string {
@@ -99,9 +127,11 @@ function isVisit({ method, headers }: IncomingMessage): boolean {
   return isRead && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document';
 }
 
-/** `null`, as browsers write it, for a page without an origin. */
+/** The origin of a page as browsers send it. */
 function originOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).origin : 'null';
+  const { protocol = '', host = '' } = URL.canParse(url) ? new URL(url) : {};
+  // The property `origin` of URLs is `null` for apps.
+  return host === '' ? 'null' : `${protocol}//${host}`;
 }
 
 /** The host as URLs write it: in lower case, and without the default port, which some balancers add. */

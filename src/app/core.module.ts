@@ -18,6 +18,7 @@ import { KeySet } from '../access/key-set.js';
 import { OriginPolicy } from '../access/origin-policy.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import { SuspicionLog } from '../access/suspicion-log.js';
+import { ThrottledLog } from '../access/throttled-log.js';
 import { TokenVerifier } from '../access/token-verifier.js';
 import { type Clock, systemClock } from '../common/clock.js';
 import { Fanout } from '../fanout/fanout.js';
@@ -116,7 +117,11 @@ function provideAccess(settings: Settings): Provider[] {
     { provide: GuestPolicy, useValue: new GuestPolicy(settings.guestMetrics) },
     {
       provide: OriginPolicy,
-      useValue: new OriginPolicy({ allowed: allowedOrigins, own: publicUrl, warn: warnAboutOrigins }),
+      useFactory: (clock: Clock) => {
+        const warn = warnAbout('origins');
+        return new OriginPolicy({ allowed: allowedOrigins, own: publicUrl, warn, log: new ThrottledLog(clock, warn) });
+      },
+      inject: [CLOCK],
     },
     {
       provide: BotFilter,
@@ -139,10 +144,6 @@ function provideAccess(settings: Settings): Provider[] {
 
 function warnAbout(context: string): (message: string) => void {
   return (message) => new Logger(context).warn(message);
-}
-
-function warnAboutOrigins(message: string): void {
-  new Logger('origins').warn(message);
 }
 
 function createAuthenticator(settings: Settings, clock: Clock): Authenticator {

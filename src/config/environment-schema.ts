@@ -3,6 +3,7 @@ import { ACTOR_KEYS } from '../counters/ids.js';
 import { METRIC_NAME, Metrics } from '../counters/metrics.js';
 import { UNNAMED_REGION } from '../counters/pn-counter.js';
 import { LOG } from './log-settings.js';
+import { parseOriginList } from './origin-list.js';
 import { parsePeers, REGION_PATTERN } from './peer-urls.js';
 import { parseNatMap, parseRedisUrl } from './redis-url.js';
 import { optional, setting, type SettingGroup } from './setting-group.js';
@@ -12,7 +13,6 @@ import {
   isHost,
   isNetwork,
   isOrigin,
-  isOriginOrAny,
   list,
   matching,
   oneOf,
@@ -146,9 +146,9 @@ const ACCESS = {
       'Origins under which browsers reach this gateway, comma-separated; required if it has a name',
     ),
     ALLOWED_ORIGINS: setting(
-      list(isOriginOrAny, 'exact origins such as https://example.org (scheme and host, no path), or *'),
+      parsed(parseOriginList, 'origins such as https://example.org, https://*.example.org, app://shop or null; or *'),
       '',
-      'Origins of other pages that may connect, comma-separated, or *',
+      'Origins of other pages and apps that may connect, comma-separated; * for all',
     ),
     JWT_SECRET: optional(
       z
@@ -193,6 +193,7 @@ const LIMITS = {
     MAX_OPS_PER_CONNECTION: setting(integer(0, 1_000_000), '50', 'Operations a second of a connection; 0: no limit'),
     MAX_OPS_PER_ADDRESS: setting(integer(0, 1_000_000), '500', 'Operations a second of an address; 0: no limit'),
     MAX_CONNECTIONS_PER_ADDRESS: setting(
+    'A rejected origin is in the log with the entry of `ALLOWED_ORIGINS` that accepts it; [security.md](security.md#origins) has the forms.',
       integer(0, 1_000_000),
       '200',
       'Sockets and event streams of an address; 0: no limit',

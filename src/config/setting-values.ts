@@ -72,10 +72,6 @@ export function isOrigin(value: string): boolean {
   return URL.canParse(value) && new URL(value).origin === value && !value.includes('*');
 }
 
-export function isOriginOrAny(value: string): boolean {
-  return value === '*' || isOrigin(value);
-}
-
 export function isNetwork(value: string): boolean {
   try {
     proxyaddr.compile(value);

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Authenticator } from '../access/authenticator.js';
 import { BotFilter } from '../access/bot-filter.js';
 import type { KeySet } from '../access/key-set.js';
+import { OriginPolicy } from '../access/origin-policy.js';
 import { SuspicionLog } from '../access/suspicion-log.js';
 import { REDIS, REPLICATION } from '../config/injection-tokens.js';
 import { Fanout } from '../fanout/fanout.js';
@@ -46,6 +47,7 @@ export class Instruments {
     @Inject(OperationCounts) operationCounts: OperationCounts,
     @Inject(BotFilter) bots: BotFilter,
     @Inject(SuspicionLog) suspicionLog: SuspicionLog,
+    @Inject(OriginPolicy) origins: OriginPolicy,
     @Inject(Presence) presence: Presence,
     @Inject(Fanout) fanout: Fanout,
     @Inject(Ingest) ingest: Ingest,
@@ -63,7 +65,8 @@ export class Instruments {
       () => bots.operations,
     );
     this.#addViewers(presence, fanout);
-    this.#addConnections(gateway, streams, suspicionLog);
+    this.#addConnections(gateway, streams);
+    this.#addAccess(suspicionLog, origins);
     this.#addRetained(ingest);
     this.#addShortcuts(shortcuts);
     if (keySet !== null) this.#addKeySet(keySet);
@@ -154,7 +157,7 @@ export class Instruments {
     );
   }
 
-  #addConnections(gateway: CountsGateway, streams: StreamRegistry, suspicionLog: SuspicionLog): void {
+  #addConnections(gateway: CountsGateway, streams: StreamRegistry): void {
     this.prometheus.addGauge('tallycast_sockets', 'Connected sockets.', () => gateway.connections.size);
     this.prometheus.addGauge('tallycast_streams', 'Open event streams.', () => streams.size);
     this.prometheus.addGauge(
@@ -162,6 +165,9 @@ export class Instruments {
       'Connections that the gateway does not read at present, because operations come faster than commits.',
       () => gateway.backpressure.paused,
     );
+  }
+
+  #addAccess(suspicionLog: SuspicionLog, origins: OriginPolicy): void {
     this.prometheus.addLabeledCounter(
       'tallycast_suspicious_total',
       'Likely attacks by kind; the log names each address once an hour.',
@@ -169,6 +175,11 @@ export class Instruments {
       function* () {
         for (const [kind, count] of suspicionLog.entries()) yield [{ kind }, count];
       },
+    );
+    this.prometheus.addCounter(
+      'tallycast_rejected_origins_total',
+      'Requests of pages that were rejected for their origin; the log names each origin once a minute.',
+      () => origins.rejections,
     );
   }
 

@@ -2,12 +2,15 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { EventSource } from 'eventsource';
 import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { readMetric } from '../support/metrics.js';
 import { requestRaw, type RawResponse } from '../support/raw-request.js';
 import { until } from '../support/until.js';
 
 const NAME = 'live.example.org';
 const OWN = `https://${NAME}`;
 const ALLOWED = 'https://allowed.example';
+/** Origins of an app and of a page in a file. */
+const APPS = ['capacitor://localhost', 'null'];
 const REBOUND = 'rebound.test:3000';
 const POLLING = '/socket.io/?EIO=4&transport=polling';
 const CROSS_SITE = { 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'no-cors' };
@@ -21,7 +24,7 @@ let open: GatewayProcess;
 
 beforeAll(async () => {
   [nameless, named, open] = await Promise.all([
-    startGateway({ ALLOWED_ORIGINS: ALLOWED }),
+    startGateway({ ALLOWED_ORIGINS: [ALLOWED, ...APPS, 'https://*.sites.example'].join() }),
     startGateway({ PUBLIC_URL: OWN }),
     startGateway({ ALLOWED_ORIGINS: '*' }),
   ]);
@@ -172,6 +175,22 @@ describe('allowed pages', () => {
     }
   });
 
+  it('apps, files and subdomains of an allowed entry get their origin back, and may use HTTP and sockets', async () => {
+    for (const origin of [...APPS, 'https://a.b.sites.example']) {
+      const page = { Origin: origin };
+      for (const [path, options] of [
+        ['/v1/apps/views', UP],
+        ['/v1/apps/views', { method: 'OPTIONS' }],
+        [POLLING, {}],
+      ] as const) {
+        const { status, headers } = await requestRaw(nameless.url + path, page, options);
+        expect([status < 300, headers['access-control-allow-origin']]).toEqual([true, origin]);
+      }
+      const socket = connect(nameless.url, {}, { transports: ['websocket'], extraHeaders: page });
+      expect(await socket.emitWithAck('view', { post: 'apps' })).toMatchObject({ ok: true });
+    }
+  });
+
   it('without PUBLIC_URL, pages of the address and of localhost are allowed', async () => {
     for (const origin of [nameless.url, `http://localhost:${nameless.port}`]) {
       const page = { Host: new URL(origin).host, Origin: origin };
@@ -186,6 +205,9 @@ describe('allowed pages', () => {
       const error = await new Promise<{ data?: unknown }>((resolve) => socket.once('connect_error', resolve));
       expect(error.data).toMatchObject({ code: 'FORBIDDEN', retryable: false });
     }
+    const add = `add it: ALLOWED_ORIGINS=${ALLOWED},${APPS.join()},https://*.sites.example,https://elsewhere.example"`;
+    expect(nameless.log.filter((line) => line.includes(add))).toHaveLength(1);
+    expect(await readMetric(nameless.url, 'tallycast_rejected_origins_total')).toBeGreaterThanOrEqual(2);
   });
 });
 
