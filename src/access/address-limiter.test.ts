@@ -26,6 +26,44 @@ describe('the address of a client', () => {
   });
 });
 
+describe('a proxy that TRUST_PROXY does not list', () => {
+  test.each([
+    [
+      '10.0.3.7',
+      { 'x-forwarded-for': '198.51.100.1' },
+      '10.0.3.7 sends X-Forwarded-For, and TRUST_PROXY does not list it: its clients share the limits of one address; if it is your proxy, set TRUST_PROXY=192.0.2.1,10.0.3.7',
+    ],
+    ['::ffff:10.0.3.7', { 'x-forwarded-for': '198.51.100.1' }, 'set TRUST_PROXY=192.0.2.1,10.0.3.7'],
+    ['2001:db8:1:2::7', { 'x-forwarded-for': '198.51.100.1' }, 'set TRUST_PROXY=192.0.2.1,2001:db8:1:2::/64'],
+    [
+      '127.0.0.1',
+      { 'x-forwarded-for': '198.51.100.1' },
+      'no limits by address; if it is your proxy, set TRUST_PROXY=192.0.2.1,loopback',
+    ],
+    [
+      '10.0.3.7',
+      { forwarded: 'for=198.51.100.1' },
+      'let it send X-Forwarded-For instead, and set TRUST_PROXY=192.0.2.1,10.0.3.7',
+    ],
+  ])('a proxy at %s that sends %j is logged with the setting that mends it', (remoteAddress, headers, line) => {
+    const lines: string[] = [];
+    const addresses = limits({ trustProxy: ['192.0.2.1'] }, lines);
+    for (let i = 0; i < 3; i++)
+      addresses.addressOf({ headers, socket: { remoteAddress } } as unknown as IncomingMessage);
+    expect(lines).toEqual([expect.stringContaining(line)]);
+  });
+
+  test('at most ten proxies are logged, and neither clients without the header nor listed proxies', () => {
+    const lines: string[] = [];
+    const addresses = limits({ trustProxy: ['10.0.0.0/8'] }, lines);
+    addresses.addressOf(request('10.0.0.2', '198.51.100.1'));
+    addresses.addressOf({ headers: {}, socket: { remoteAddress: '203.0.113.9' } } as unknown as IncomingMessage);
+    expect(lines).toEqual([]);
+    for (let i = 0; i < 20; i++) addresses.addressOf(request(`203.0.113.${i}`, '198.51.100.1'));
+    expect(lines).toHaveLength(10);
+  });
+});
+
 describe('X-Forwarded-For of a trusted balancer', () => {
   test.each([
     ['198.51.100.1:5678', '198.51.100.1'],
@@ -177,14 +215,14 @@ describe('remembered addresses', () => {
   });
 });
 
-function limits(some: {
-  operationsPerSecond?: number;
-  connectionsMax?: number;
-  trustProxy?: string[];
-}): AddressLimiter {
+function limits(
+  some: { operationsPerSecond?: number; connectionsMax?: number; trustProxy?: string[] },
+  lines: string[] = [],
+): AddressLimiter {
   return new AddressLimiter(
     { operationsPerSecond: 50, connectionsMax: 50, trustProxy: [], ...some },
     new SimulatedClock(),
+    (line) => lines.push(line),
   );
 }
 

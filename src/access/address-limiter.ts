@@ -5,6 +5,7 @@ import type { Clock } from '../common/clock.js';
 import { ADDRESS_BURST_S, toMessageRate, ADDRESS_RATE_MIN } from './message-budget.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { TokenBucket } from './rate-limit.js';
+import { UnnamedProxies } from './unnamed-proxies.js';
 
 /** Addresses remembered at once, besides those that have a connection. */
 const ADDRESSES_MAX = 100_000;
@@ -86,25 +87,45 @@ export interface AddressLimits {
 export class AddressLimiter {
   readonly #addresses = new Map<string, AddressState>();
   readonly #trust: (address: string, distance: number) => boolean;
+  readonly #unnamedProxies: UnnamedProxies;
 
+  /** @param warn writes a line to the log */
   constructor(
     private readonly limits: AddressLimits,
     private readonly clock: Clock,
+    warn: (message: string) => void,
   ) {
     this.#trust = proxyaddr.compile([...limits.trustProxy]);
+    this.#unnamedProxies = new UnnamedProxies(limits.trustProxy, warn);
   }
 
   /** @returns the client's address: the peer's, or the one from trusted balancers. For IPv6 the /64, which one client has whole. */
   addressOf({ socket, headers }: IncomingMessage): string {
-    let address = socket.remoteAddress ?? '';
-    const forwarded = headers['x-forwarded-for'];
-    const hops = typeof forwarded === 'string' ? forwarded.split(',').map((hop) => hop.trim()) : [];
+    const peer = socket.remoteAddress ?? '';
+    if (isIP(peer) === 0) return NO_ADDRESS;
+    const { 'x-forwarded-for': hops, forwarded } = headers;
+    if (hops === undefined && forwarded === undefined) return toNetwork(peer);
+    if (!this.#trust(peer, 0)) {
+      const network = toNetwork(peer);
+      const header = hops === undefined ? 'Forwarded' : 'X-Forwarded-For';
+      this.#unnamedProxies.report(network, header, isLoopback(network));
+      return network;
+    }
+    const address = this.#findClient(peer, String(hops ?? ''));
+    return isIP(address) === 0 ? NO_ADDRESS : toNetwork(address);
+  }
+
+  /** @param peer a trusted balancer */
+  #findClient(peer: string, forwardedFor: string): string {
+    let address = peer;
+    const hops = forwardedFor.split(',').map((hop) => hop.trim());
     const named = hops.filter((hop) => hop !== '').reverse();
     for (const [distance, hop] of named.entries()) {
-      if (isIP(address) === 0 || !this.#trust(address, distance)) break;
+      const isTrusted = distance === 0 || (isIP(address) !== 0 && this.#trust(address, distance));
+      if (!isTrusted) break;
       address = removePort(hop);
     }
-    return isIP(address) === 0 ? NO_ADDRESS : toNetwork(address);
+    return address;
   }
 
   /** The token bucket of an address's operations; `null` for exempt addresses. */

@@ -127,7 +127,11 @@ function provideAccess(settings: Settings): Provider[] {
       provide: BotFilter,
       useValue: new BotFilter(settings.countBots, (message) => new Logger('bots').log(message)),
     },
-    { provide: AddressLimiter, useFactory: (clock: Clock) => new AddressLimiter(limits, clock), inject: [CLOCK] },
+    {
+      provide: AddressLimiter,
+      useFactory: (clock: Clock) => new AddressLimiter(limits, clock, warnAbout('access')),
+      inject: [CLOCK],
+    },
     {
       provide: SuspicionLog,
       useFactory: (clock: Clock) => new SuspicionLog(clock, (message) => new Logger('access').warn(message)),

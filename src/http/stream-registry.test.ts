@@ -50,7 +50,8 @@ beforeEach(async () => {
   opened = [];
   onRead = null;
   presence = new Presence(systemClock, true);
-  addresses = new AddressLimiter({ operationsPerSecond: 0, connectionsMax: 1, trustProxy: ['127.0.0.1'] }, systemClock);
+  const limits = { operationsPerSecond: 0, connectionsMax: 1, trustProxy: ['127.0.0.1'] };
+  addresses = new AddressLimiter(limits, systemClock, () => undefined);
   const metrics = Metrics.parse('likes:toggle,views:unique,yes:choice@vote,no:choice@vote');
   const fanout = new Fanout(store, presence, systemClock, metrics, 10);
   lifecycle = new ClosingFlag();

@@ -26,6 +26,7 @@ const warnings: string[] = [];
 const addresses = new AddressLimiter(
   { operationsPerSecond: 500, connectionsMax: 200, trustProxy: ['127.0.0.1'] },
   systemClock,
+  () => undefined,
 );
 const suspicions = new SuspicionLog(systemClock, (line) => warnings.push(line));
 const connecting = new PendingHandshakes(addresses, suspicions, LIMITS);
