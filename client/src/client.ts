@@ -58,7 +58,10 @@ export interface LiveCountsEvents {
   syncing: () => void;
   /** Connected, and every subscribed post is current. */
   synced: () => void;
-  /** The gateway rejected the connection, or the token callback failed. The client keeps trying. */
+  /**
+   * The gateway rejected the connection, or the token callback failed. The client keeps trying. While the address has too
+   * many connections this is emitted once, with `RATE_LIMITED` and `retryAfterMs`.
+   */
   error: (error: LiveCountsError) => void;
 }
 
@@ -116,7 +119,7 @@ export class Client implements LiveCounts {
       environment.clock,
       this.#rules,
       () => this.#updateState(),
-      () => this.#connection.markProven(),
+      () => this.#connection.markProven(true),
     );
     this.#connection = this.#makeConnection(offered);
     this.#leavingPage = new LeavingPage(`${gateway}/v1/events`, environment, this.#session);
@@ -195,7 +198,7 @@ export class Client implements LiveCounts {
     const listener: SessionListener = {
       sent: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.sent(seq)),
       acknowledged: ({ post, seq }, answer) => {
-        this.#connection.markProven();
+        this.#connection.markProven(false);
         this.#leavingPage.update(this.#credentials!);
         this.#subscriptions.act(post, (counts) => counts.acknowledge(seq, answer));
         if (answer.counts) return;

@@ -11,11 +11,13 @@ export class LiveCountsError extends Error {
   constructor(
     readonly code: ErrorCode | 'CLOSED' | 'QUEUE_FULL' | 'TOKEN' | 'OUTCOME_UNKNOWN',
     message: string,
+    /** When the gateway can be expected to accept the same again; undefined if that is unknown. */
+    readonly retryAfterMs?: number,
   ) {
     super(message);
   }
 
   static from(error: ErrorBody): LiveCountsError {
-    return new LiveCountsError(error.code, error.message);
+    return new LiveCountsError(error.code, error.message, error.retryAfterMs);
   }
 }

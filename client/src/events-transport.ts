@@ -171,6 +171,7 @@ class EventsConnection implements TransportConnection {
       this.#requests.delete(stream);
       const error = await readError(answer);
       if (error.code === 'UNAUTHORIZED') this.#end({ error });
+      if (error.code === 'RATE_LIMITED') this.listener.limited(error);
       return { ok: false, error };
     }
     this.#expectEvent();

@@ -1,3 +1,4 @@
+import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { MineEvent, Update } from '../../src/protocol/messages.js';
 import { Backoff } from './backoff.js';
 import type { Environment, Timer } from './environment.js';
@@ -62,6 +63,8 @@ export class ReconnectingConnection {
   #probe: Attempt | undefined;
   #failures = 0;
   #refusals = 0;
+  /** True from the first rejection for a limit until the gateway accepts a subscription. */
+  #isLimitReported = false;
   #probeMs = PROBE_MS;
   #waiting: Timer | undefined;
   /** True if the present wait was requested by the gateway. */
@@ -88,8 +91,12 @@ export class ReconnectingConnection {
     void this.#connect();
   }
 
-  /** The gateway acknowledged something, so it accepts this client: counts failures from zero again. */
-  markProven(): void {
+  /**
+   * The gateway acknowledged something, so it accepts this client: counts failures from zero again.
+   * @param watches whether that was a subscription; operations over HTTP need no connection
+   */
+  markProven(watches: boolean): void {
+    if (watches) this.#isLimitReported = false;
     this.#refusals = 0;
     this.#failures = 0;
     this.#backoff.reset();
@@ -146,6 +153,7 @@ export class ReconnectingConnection {
         opened: () => this.#opened(attempt),
         counts: (updates) => attempt === this.#current && this.listener.counts(updates),
         mine: (event) => attempt === this.#current && this.listener.mine(event),
+        limited: (error) => this.#reportLimit(error),
         closed: (ending) => this.#closed(attempt, ending),
       });
     } catch {
@@ -191,10 +199,19 @@ export class ReconnectingConnection {
       this.#isWaitRequested = true;
       return REFUSED_MS;
     }
+    if (error?.code === 'RATE_LIMITED') this.#reportLimit(error);
     const requestedMs = retryAfterMs ?? error?.retryAfterMs;
     this.#isWaitRequested = requestedMs !== undefined;
+    const backoffMs = retryAfterMs === undefined ? this.#backoff.next() : 0;
     // The gateway spreads its clients by giving each its own time, so a tenth of jitter is enough.
-    return requestedMs === undefined ? this.#backoff.next() : requestedMs * (1 + this.environment.random() / 10);
+    return Math.max(backoffMs, (requestedMs ?? 0) * (1 + this.environment.random() / 10));
+  }
+
+  /** An address may have too many connections for long, so that the page gets this error, once, though it is transient. */
+  #reportLimit(error: ErrorBody): void {
+    if (this.#isLimitReported) return;
+    this.#isLimitReported = true;
+    this.listener.failed(LiveCountsError.from(error));
   }
 
   #wait(ms: number): void {

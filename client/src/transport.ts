@@ -49,6 +49,8 @@ export interface ConnectionListener {
   opened(): void;
   counts(updates: readonly Update[]): void;
   mine(event: MineEvent): void;
+  /** The gateway accepts no stream of this address at present. The connection tries again by itself. */
+  limited(error: ErrorBody): void;
   /** Called once, as the last call; not after `close()`. */
   closed(ending: CloseReason): void;
 }

@@ -3,7 +3,7 @@ import { isIP, SocketAddress } from 'node:net';
 import proxyaddr from 'proxy-addr';
 import type { Clock } from '../common/clock.js';
 import { ADDRESS_BURST_S, toMessageRate, ADDRESS_RATE_MIN } from './message-budget.js';
-import { ProtocolError } from '../protocol/errors.js';
+import { errorBody, throwIfError } from '../protocol/errors.js';
 import { TokenBucket } from './rate-limit.js';
 import { UnnamedProxies } from './unnamed-proxies.js';
 
@@ -11,8 +11,12 @@ import { UnnamedProxies } from './unnamed-proxies.js';
 const ADDRESSES_MAX = 100_000;
 /** Addresses to forget at once when there are too many, so that a flood of addresses does not scan all of them for each. */
 const FORGET_AT_LEAST = 1_000;
-/** The time to wait for a client whose address has too many connections. */
-const TOO_MANY_RETRY_MS = 10_000;
+/** For the clients of an address that has as many connections as it may. */
+export const TOO_MANY_CONNECTIONS = errorBody(
+  'RATE_LIMITED',
+  'too many connections from your address; close some, or retry later',
+  10_000,
+);
 
 /** An IPv4 client of a server that listens on IPv6: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2 */
 const IPV4_MAPPED = '::ffff:';
@@ -170,9 +174,7 @@ export class AddressLimiter {
    * @throws ProtocolError RATE_LIMITED if the address has as many connections as it may
    */
   connect(address: string, connection: Closable): ConnectionSlot {
-    if (!this.mayConnect(address)) {
-      throw new ProtocolError('RATE_LIMITED', 'too many connections from your address', TOO_MANY_RETRY_MS);
-    }
+    throwIfError(this.mayConnect(address) ? null : TOO_MANY_CONNECTIONS);
     if (isLoopback(address)) return UNCOUNTED_SLOT;
     const state = this.#get(address);
     state.connections += 1;

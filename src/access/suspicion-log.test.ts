@@ -36,6 +36,15 @@ describe('suspicions', () => {
     expect(lines).toHaveLength(2);
   });
 
+  test('an address with too many connections is logged again after a minute', async () => {
+    const { clock, lines, suspicions: all } = suspicions();
+    for (const waitMs of [59_999, 1, 0]) {
+      all.add('connections', '203.0.113.9');
+      await clock.advance(waitMs);
+    }
+    expect(lines).toHaveLength(2);
+  });
+
   test('the address that was logged first is forgotten at the limit', () => {
     const { lines, suspicions: all } = suspicions();
     for (let i = 0; i <= NAMED_MAX; i++) all.add('flood', `address ${i}`);

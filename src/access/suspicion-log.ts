@@ -2,6 +2,8 @@ import type { Clock } from '../common/clock.js';
 
 /** The log names an address once in this time for each kind, so that an attack does not fill it. */
 const NAMED_AGAIN_MS = 3_600_000;
+/** For kinds that more often hit an office than an attacker. Such an address has hundreds of connections, so they are few. */
+const NAMED_SOON_MS = 60_000;
 /** Addresses and kinds remembered at once. Above that the oldest are forgotten and may be logged again. */
 const NAMED_MAX = 10_000;
 
@@ -20,7 +22,8 @@ export type SuspicionKind =
 
 /** For operators: the meaning of each kind, and the setting that changes its limit. */
 const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
-  connections: 'opens more connections than it may have; see MAX_CONNECTIONS_PER_ADDRESS',
+  connections:
+    'opens more connections than it may have, and its pages get errors: raise MAX_CONNECTIONS_PER_ADDRESS if many people share it, or name it in TRUST_PROXY if it is your proxy',
   flood: 'keeps sending too many messages: its connections are closed; see MAX_OPS_PER_ADDRESS',
   fragments: 'sends messages in more fragments than any client needs: its connections are closed',
   handshakes:
@@ -34,7 +37,7 @@ const EXPLANATIONS: Readonly<Record<SuspicionKind, string>> = {
   'unsigned-posts': 'names posts that are not signed with POST_SECRET, which the server of the page has to do',
 };
 
-/** Counts likely attacks, for `tallycast_suspicious_total{kind}`, and logs each address once an hour. */
+/** Counts likely attacks, for `tallycast_suspicious_total{kind}`, and logs each address once an hour, or once a minute. */
 export class SuspicionLog {
   readonly #counts = new Map<SuspicionKind, number>();
   /** When the log named an address for a kind, milliseconds; the oldest come first. */
@@ -52,7 +55,8 @@ export class SuspicionLog {
     const name = `${kind} ${address}`;
     const nowMs = this.clock.nowMs();
     const namedAtMs = this.#namedAtMs.get(name);
-    if (namedAtMs !== undefined && nowMs - namedAtMs < NAMED_AGAIN_MS) return;
+    const againMs = kind === 'connections' ? NAMED_SOON_MS : NAMED_AGAIN_MS;
+    if (namedAtMs !== undefined && nowMs - namedAtMs < againMs) return;
     this.#namedAtMs.delete(name);
     if (this.#namedAtMs.size >= NAMED_MAX) {
       for (const first of this.#namedAtMs.keys()) {

@@ -83,12 +83,8 @@ export class Handshake {
   #count(conn: EngineSocket, address: string): void {
     const flowControl = this.flowControls.flowControlOf(conn);
     if (flowControl.connectionSlot !== null || conn.readyState === 'closed') return;
-    try {
-      flowControl.connectionSlot = this.addresses.connect(address, conn);
-    } catch (error) {
-      this.suspicions.add('connections', address);
-      throw error;
-    }
+    if (!this.addresses.mayConnect(address)) this.suspicions.add('connections', address);
+    flowControl.connectionSlot = this.addresses.connect(address, conn);
     for (const webSocket of flowControl.webSockets) flowControl.connectionSlot.holdUntilClosed(webSocket);
   }
 

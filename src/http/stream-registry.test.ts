@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { NEVER } from 'rxjs';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
+import { SuspicionLog } from '../access/suspicion-log.js';
 import { ClosingFlag } from '../common/closing-flag.js';
 import { systemClock } from '../common/clock.js';
 import { Metrics } from '../counters/metrics.js';
@@ -55,8 +56,9 @@ beforeEach(async () => {
   const metrics = Metrics.parse('likes:toggle,views:unique,yes:choice@vote,no:choice@vote');
   const fanout = new Fanout(store, presence, systemClock, metrics, 10);
   lifecycle = new ClosingFlag();
+  const suspicions = new SuspicionLog(systemClock, () => undefined);
   const authenticator = new Authenticator(null, { requireTokenToRead: false, actorKeys: 'hash', admitsGuests: false });
-  streams = new StreamRegistry(fanout, addresses, authenticator, lifecycle, systemClock, { metrics });
+  streams = new StreamRegistry(fanout, addresses, suspicions, authenticator, lifecycle, systemClock, { metrics });
   server = createServer((request, response) => {
     const outcome = streams.open(request as Request, response as Response, ['a', 'b'], true).catch((error: unknown) => {
       response.writeHead(503).end();

@@ -3,6 +3,7 @@ import type { Request, Response } from 'express';
 import type { Socket } from 'node:net';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
+import { SuspicionLog } from '../access/suspicion-log.js';
 import type { Clock } from '../common/clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
 import type { Key64 } from '../counters/ids.js';
@@ -30,6 +31,7 @@ export class StreamRegistry {
   constructor(
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
+    @Inject(SuspicionLog) private readonly suspicions: SuspicionLog,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
     @Inject(ClosingFlag) private readonly lifecycle: ClosingFlag,
     @Inject(CLOCK) private readonly clock: Clock,
@@ -55,7 +57,9 @@ export class StreamRegistry {
     if (this.#carrying.has(socket)) throw new ProtocolError('BAD_REQUEST', ONE_STREAM);
     // Count the connection before its token is verified.
     const end = new ResponseEnd(response);
-    this.addresses.connect(this.addresses.addressOf(request), end);
+    const address = this.addresses.addressOf(request);
+    if (!this.addresses.mayConnect(address)) this.suspicions.add('connections', address);
+    this.addresses.connect(address, end);
     this.#carrying.add(socket);
     end.once('close', () => this.#carrying.delete(socket));
     const { key, expiresAtMs } = await this.authenticator.identify(parseCredentials(request.headers));

@@ -9,6 +9,7 @@ export function endWithError(socket: Duplex, status: string, body: ErrorBody): v
     'Content-Type: application/json; charset=utf-8',
     `Content-Length: ${Buffer.byteLength(text)}`,
     'Connection: close',
+    ...(body.retryAfterMs === undefined ? [] : [`Retry-After: ${Math.ceil(body.retryAfterMs / 1_000)}`]),
   ];
   // No other listener may be left.
   socket.on('error', () => socket.destroy());

@@ -4,8 +4,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Browser } from 'playwright-core';
 import { launchChromium, newContext } from '../support/chromium.js';
+import { startAddressedProxy } from '../support/addressed-proxy.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
+import { openWidgets, SCRIPT, untilCount } from './widgets-page.js';
 
 /** A host name whose owner points it at the gateway (DNS rebinding). */
 const REBOUND = 'rebound.test';
@@ -21,7 +23,7 @@ let gateway: GatewayProcess;
 
 beforeAll(async () => {
   [gateway, browser] = await Promise.all([
-    startGateway(),
+    startGateway({ TRUST_PROXY: 'loopback', MAX_CONNECTIONS_PER_ADDRESS: '1' }),
     launchChromium([`--host-resolver-rules=MAP ${REBOUND} 127.0.0.1, MAP ${ELSEWHERE} 127.0.0.1`]),
     once(site.listen(0, '127.0.0.1'), 'listening'),
   ]);
@@ -103,4 +105,20 @@ test('the page that the gateway serves works over HTTP, polling and event stream
     return [put.status, read.status, polling.status, JSON.parse(event.data)[0].views];
   })()`);
   expect(outcomes).toEqual([200, 200, 200, 1]);
+});
+
+test('a page whose address has too many connections gets one error, with the time to wait', async () => {
+  const proxy = await startAddressedProxy(gateway, '198.51.100.7');
+  const tag = '<live-count post="crowded"></live-count>';
+  const first = await openWidgets(browser, proxy.url, SCRIPT + tag);
+  await untilCount(first.page, 'live-count', 0);
+  const { page } = await openWidgets(browser, proxy.url, tag);
+  await page.evaluate(`globalThis.failures = [];
+    addEventListener('live-error', ({ detail }) => failures.push(detail));
+    import('/client/tallycast.js').then(() => undefined)`);
+  await until(async () => (await page.evaluate<number>('failures.length')) > 0, 'the page gets live-error');
+  const message = 'too many connections from your address; close some, or retry later';
+  const failure = { post: 'crowded', code: 'RATE_LIMITED', message, retryAfterMs: 10_000 };
+  expect(await page.evaluate('failures')).toEqual([failure]);
+  proxy.close();
 });

@@ -23,6 +23,8 @@ export interface LiveFailure {
   readonly post: string;
   readonly code: LiveCountsError['code'];
   readonly message: string;
+  /** When the gateway can be expected to accept the same again; undefined if that is unknown. */
+  readonly retryAfterMs: number | undefined;
 }
 
 /** A server has no elements: there the classes are only named. */
@@ -243,8 +245,8 @@ export abstract class LiveElement extends Base {
     }
   }
 
-  #fail(post: string, { code, message }: LiveCountsError): void {
-    this.emit('live-error', { post, code, message });
+  #fail(post: string, { code, message, retryAfterMs }: LiveCountsError): void {
+    this.emit('live-error', { post, code, message, retryAfterMs });
   }
 
   /** Properties that were assigned before the script ran hide the accessors: sets them again. */

@@ -2,6 +2,8 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Server } from 'socket.io';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
+import { TOO_MANY_CONNECTIONS } from '../../access/address-limiter.js';
+import { endWithError } from '../../protocol/raw-http-error.js';
 import { type EngineSocket, type EngineTransport, findWebSocket } from './engine-internals.js';
 
 /** Fragments of one message. Libraries that send fragments do so above some KiB, and a message has at most 16 KiB. */
@@ -46,22 +48,12 @@ export interface UpgradePolicy {
   webSocketOpened(webSocket: WebSocket, request: IncomingMessage, socket: Duplex): void;
 }
 
-const TOO_MANY_REQUESTS = [
-  'HTTP/1.1 429 Too Many Requests',
-  'Connection: close',
-  'Content-Length: 0',
-  'Retry-After: 10',
-  '',
-  '',
-].join('\r\n');
-
 /** Creates a class for `wsEngine`, which Engine.IO instantiates. */
 export function createGuardedServer(policy: UpgradePolicy): typeof OnePongServer {
   return class extends OnePongServer {
     override handleUpgrade(...[request, socket, head, done]: Parameters<OnePongServer['handleUpgrade']>): void {
       if (!policy.admits(request, socket)) {
-        socket.on('error', () => undefined);
-        socket.end(TOO_MANY_REQUESTS, () => socket.destroy());
+        endWithError(socket, '429 Too Many Requests', TOO_MANY_CONNECTIONS);
         return;
       }
       super.handleUpgrade(request, socket, head, (webSocket) => {
