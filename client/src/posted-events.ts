@@ -42,9 +42,12 @@ export function toBody(credentials: Credentials, events: readonly PostedEvent[])
 
 /**
  * The actor that a gateway takes the credentials for. A token is not verified here.
- * @throws Error if it cannot be read
+ * @throws Error if it cannot be read, or has no `sub`: entries of two users would look the same
  */
 export function readActor({ token, actor }: Credentials): string | undefined {
   if (token === undefined) return actor;
-  return (JSON.parse(atob(token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'))) as { sub: string }).sub;
+  const payload = atob(token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'));
+  const { sub } = JSON.parse(payload) as { sub?: string };
+  if (sub === undefined) throw new Error('the token names no user');
+  return sub;
 }
