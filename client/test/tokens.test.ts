@@ -9,7 +9,7 @@ const SECRET = 'a secret of at least thirty-two bytes';
 let gateway: GatewayProcess;
 
 beforeAll(async () => {
-  gateway = await startGateway({ JWT_SECRET: SECRET });
+  gateway = await startGateway({ JWT_SECRET: SECRET, JWT_CLOCK_TOLERANCE_S: '0' });
 });
 
 afterEach(closeClients);

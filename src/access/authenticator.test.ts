@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import { SignJWT } from 'jose';
+import { createVerifier } from '../../test/support/token-verifier.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { callAtExpiry, type Credentials, Authenticator } from './authenticator.js';
 import { toActorKey, toGuestKey, toSessionKey } from './name-hashing.js';
-import { TokenVerifier } from './token-verifier.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
 const options = { requireTokenToRead: false, actorKeys: 'hash', admitsGuests: false } as const;
@@ -30,7 +30,7 @@ describe('without tokens', () => {
 });
 
 describe('with tokens', () => {
-  const tokens = new TokenVerifier({ secret: SECRET }, null);
+  const tokens = createVerifier({ secret: SECRET });
 
   test('with tokens, the subject of the token is the actor until the token expires, whatever the client claims', async () => {
     const seconds = Math.floor(Date.now() / 1000) + 3_600;

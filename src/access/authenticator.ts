@@ -77,7 +77,7 @@ export class Authenticator {
     if (token === undefined) return this.#identifyGuest(credentials);
     const { subject, expiresAtMs } = await this.tokenVerifier.verify(token);
     const key = toActorKey(subject, this.options.actorKeys);
-    if (key === null) throw new ProtocolError('UNAUTHORIZED', `the token's "sub" ${INT64_RULE}`);
+    if (key === null) throw this.tokenVerifier.rejectActor(INT64_RULE);
     return { actor: subject, key, mayAct: true, isVerified: true, expiresAtMs };
   }
 

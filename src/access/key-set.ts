@@ -1,12 +1,17 @@
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey } from 'jose';
 import type { Clock } from '../common/clock.js';
+import { TokenBucket } from './rate-limit.js';
 
 /** Keys are fetched again when they are needed and older than this: a withdrawn key is rejected this soon. */
 const FRESH_MS = 600_000;
 /** The age up to which cached keys are used while the provider is down. A longer one would make withdrawing a key useless. */
 const STALE_MAX_MS = 24 * 3_600_000;
-/** Least time between two fetches for tokens with an unknown key, which anyone can make. */
-const UNKNOWN_KEY_PAUSE_MS = 30_000;
+/**
+ * Fetches for tokens with an unknown key: five at once, so that a new key is found at its first token, and two a minute, because
+ * anyone can make such tokens.
+ */
+const UNKNOWN_KEY_FETCHES = 5;
+const UNKNOWN_KEY_FETCHES_PER_S = 1 / 30;
 /** Pause between two attempts while the provider is down. */
 const RETRY_MS = 5_000;
 /** Time from the request to the last byte of the response. */
@@ -24,8 +29,11 @@ export class KeySetUnavailable extends Error {}
 export class KeySet {
   readonly #remote: ReturnType<typeof createRemoteJWKSet>;
   #fetchedAtMs = -Infinity;
+  /** Successful ones. */
+  #fetches = 0;
   #fetching: Promise<void> | null = null;
   #hasFailed = false;
+  readonly #unknownKeyFetches: TokenBucket;
 
   constructor(
     private readonly url: URL,
@@ -33,6 +41,7 @@ export class KeySet {
     /** Called with one line when a fetch fails, and when one succeeds again. */
     private readonly warn: (message: string) => void,
   ) {
+    this.#unknownKeyFetches = new TokenBucket(UNKNOWN_KEY_FETCHES_PER_S, clock.nowMs(), UNKNOWN_KEY_FETCHES);
     this.#remote = createRemoteJWKSet(url, {
       // keyFor decides when to fetch.
       cacheMaxAge: Infinity,
@@ -54,6 +63,7 @@ export class KeySet {
 
   /** For jose. Rejects with KeysUnavailable, or JWKSNoMatchingKey if the token's key is none of the set. */
   readonly keyFor: JWTVerifyGetKey = async (header, token) => {
+    const fetchesBefore = this.#fetches;
     if (!this.#hasKeys || this.#ageMs > STALE_MAX_MS) await this.#fetchUnlessAway();
     // After a failed fetch, which is logged, the cached keys are used.
     else if (this.#ageMs > FRESH_MS && !this.#hasFailed) await this.#fetch().catch(() => undefined);
@@ -61,7 +71,8 @@ export class KeySet {
       return await this.#remote(header, token);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
-      if (!this.#hasFailed && this.#ageMs < UNKNOWN_KEY_PAUSE_MS) throw error;
+      const isJustFetched = this.#fetches > fetchesBefore;
+      if (!this.#hasFailed && (isJustFetched || !this.#mayFetchForUnknownKey())) throw error;
       await this.#fetchUnlessAway();
       return await this.#remote(header, token);
     }
@@ -73,6 +84,10 @@ export class KeySet {
 
   get #ageMs(): number {
     return this.clock.nowMs() - this.#fetchedAtMs;
+  }
+
+  #mayFetchForUnknownKey(): boolean {
+    return this.#fetching !== null || this.#unknownKeyFetches.take(this.clock.nowMs()) === 0;
   }
 
   /** While the provider is down only the retries fetch: a request that waited for one would probably fail, too. */
@@ -96,6 +111,7 @@ export class KeySet {
       throw new KeySetUnavailable(undefined, { cause: error });
     }
     this.#fetchedAtMs = this.clock.nowMs();
+    this.#fetches += 1;
     if (this.#hasFailed) this.warn(`${this.#name}: the keys were fetched again`);
     this.#hasFailed = false;
   }

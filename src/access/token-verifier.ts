@@ -1,14 +1,19 @@
 import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
+import type { Clock } from '../common/clock.js';
+import type { JwtSettings } from '../config/jwt-settings.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { ACTOR_MAX, WELL_FORMED_RULE } from '../protocol/limits.js';
-import type { JwtSettings } from '../config/settings.js';
 import { type KeySet, KeySetUnavailable } from './key-set.js';
+import type { ThrottledLog } from './throttled-log.js';
+import { explainActorClaim, explainRejection, type TokenRejection } from './token-rejection.js';
 
 export interface VerifiedToken {
   readonly subject: string;
   /** ms since 1970; `null`: never. */
   readonly expiresAtMs: number | null;
 }
+
+type Verified = Promise<{ readonly payload: JWTPayload }>;
 
 /** A secret verifies only HMAC and a key set only signatures, so that neither can pass for the other. */
 const HMAC = ['HS256', 'HS384', 'HS512'];
@@ -26,52 +31,97 @@ const SIGNATURES = [
   'Ed25519',
 ];
 
+const ACTOR_RULE = `must be 1 to ${ACTOR_MAX} characters, or a whole number of at most 2^53 - 1`;
+
 /** Verifies the tokens of actors, by a shared secret or a key set. */
 export class TokenVerifier {
-  readonly #verify: (token: string) => Promise<{ payload: JWTPayload }>;
+  readonly #options: JWTVerifyOptions;
+  readonly #verify: (token: string, options: JWTVerifyOptions) => Verified;
 
-  /** @param keys of the settings' `jwksUrl`; `null`: the secret verifies */
+  /**
+   * @param keys of the settings' `jwksUrl`; `null`: the secret verifies
+   * @param rejections for the operator
+   */
   constructor(
-    { secret, issuer, audience }: JwtSettings,
+    private readonly jwt: JwtSettings,
     readonly keys: KeySet | null,
+    private readonly clock: Clock,
+    private readonly rejections: ThrottledLog,
   ) {
+    const { secret, issuer, audience, clockToleranceS } = jwt;
     const claims = { ...(issuer !== undefined && { issuer }), ...(audience !== undefined && { audience }) };
-    if (keys !== null) {
-      const options: JWTVerifyOptions = { ...claims, algorithms: SIGNATURES };
-      this.#verify = (token) => jwtVerify(token, keys.keyFor, options);
-    } else {
-      const key = new TextEncoder().encode(secret);
-      const options: JWTVerifyOptions = { ...claims, algorithms: HMAC };
-      this.#verify = (token) => jwtVerify(token, key, options);
-    }
+    const algorithms = keys === null ? HMAC : SIGNATURES;
+    this.#options = { ...claims, algorithms, clockTolerance: clockToleranceS };
+    const key = new TextEncoder().encode(secret);
+    this.#verify =
+      keys === null
+        ? (token, options) => jwtVerify(token, key, options)
+        : (token, options) => verifyByKeySet(token, keys, options);
   }
 
   /** @throws ProtocolError UNAUTHORIZED, or UNAVAILABLE when the key set cannot be fetched. */
   async verify(token: string): Promise<VerifiedToken> {
-    const { payload } = await this.#verify(token).catch((error: unknown) => {
-      throw toRejection(error);
+    const { clockToleranceS } = this.jwt;
+    const nowMs = this.clock.wallMs();
+    const options = { ...this.#options, currentDate: new Date(nowMs) };
+    const { payload } = await this.#verify(token, options).catch((error: unknown) => {
+      if (error instanceof KeySetUnavailable) {
+        throw new ProtocolError('UNAVAILABLE', 'the keys that verify tokens cannot be fetched; retry later', 1000);
+      }
+      throw this.#reject(explainRejection(error, token, this.jwt, nowMs / 1000));
     });
-    const { sub, exp } = payload;
-    if (typeof sub !== 'string' || sub.length < 1 || sub.length > ACTOR_MAX) {
-      throw new ProtocolError('UNAUTHORIZED', `the token needs a "sub" of 1 to ${ACTOR_MAX} characters`);
+    const { exp } = payload;
+    return {
+      subject: this.#readActor(payload),
+      expiresAtMs: exp === undefined ? null : (exp + clockToleranceS) * 1000,
+    };
+  }
+
+  /** @returns the error for an actor that this gateway does not accept by this rule */
+  rejectActor(rule: string): ProtocolError {
+    const { actorClaim } = this.jwt;
+    const remedy = 'JWT_ACTOR_CLAIM may name a claim with a number; ACTOR_KEYS=hash takes any name, for new data';
+    return this.#reject({ cause: 'actor', message: `the token's "${actorClaim}" ${rule}`, remedy });
+  }
+
+  #readActor(payload: JWTPayload): string {
+    const { actorClaim } = this.jwt;
+    const value = payload[actorClaim];
+    const actor = Number.isSafeInteger(value) ? String(value) : value;
+    if (typeof actor !== 'string' || actor.length < 1 || actor.length > ACTOR_MAX) {
+      throw this.#reject(explainActorClaim(actorClaim, payload, ACTOR_RULE));
     }
-    if (!sub.isWellFormed()) throw new ProtocolError('UNAUTHORIZED', `the token's "sub" ${WELL_FORMED_RULE}`);
-    return { subject: sub, expiresAtMs: exp === undefined ? null : exp * 1000 };
+    if (!actor.isWellFormed()) throw this.#reject(explainActorClaim(actorClaim, payload, WELL_FORMED_RULE));
+    return actor;
+  }
+
+  #reject({ cause, message, remedy }: TokenRejection): ProtocolError {
+    this.rejections.warn(cause, `rejected a token: ${message}; ${remedy}`);
+    return new ProtocolError('UNAUTHORIZED', message);
   }
 }
 
-function toRejection(error: unknown): ProtocolError {
-  if (error instanceof errors.JWTExpired) {
-    return new ProtocolError('UNAUTHORIZED', 'the token has expired; get a new one');
+async function verifyByKeySet(token: string, keys: KeySet, options: JWTVerifyOptions): Verified {
+  try {
+    return await jwtVerify(token, keys.keyFor, options);
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    return verifyByAny(token, error, options);
   }
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    return new ProtocolError('UNAUTHORIZED', `the token's claim "${error.claim}" does not have the required value`);
+}
+
+/** Verifies a token that does not name its key (`kid`), and that several keys fit. */
+async function verifyByAny(
+  token: string,
+  candidates: errors.JWKSMultipleMatchingKeys,
+  options: JWTVerifyOptions,
+): Verified {
+  for await (const key of candidates) {
+    try {
+      return await jwtVerify(token, key, options);
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
+    }
   }
-  if (error instanceof KeySetUnavailable) {
-    return new ProtocolError('UNAVAILABLE', 'the keys that verify tokens cannot be fetched; retry later', 1000);
-  }
-  return new ProtocolError(
-    'UNAUTHORIZED',
-    'the token is not valid: it must be a JWT signed with the key of this gateway',
-  );
+  throw new errors.JWSSignatureVerificationFailed();
 }

@@ -154,9 +154,10 @@ function createAuthenticator(settings: Settings, clock: Clock): Authenticator {
   const { jwt, requireTokenToRead, actorKeys, guestMetrics } = settings;
   const options = { requireTokenToRead, actorKeys, admitsGuests: guestMetrics.length > 0 };
   if (jwt === null) return new Authenticator(null, options);
-  const warn = (message: string): void => new Logger('tokens').warn(message);
+  const warn = warnAbout('tokens');
   const keys = jwt.jwksUrl === undefined ? null : new KeySet(jwt.jwksUrl, clock, warn);
-  return new Authenticator(new TokenVerifier(jwt, keys), options);
+  const verifier = new TokenVerifier(jwt, keys, clock, new ThrottledLog(clock, warn));
+  return new Authenticator(verifier, options);
 }
 
 function createReplication(store: ReplicatedStore, clock: Clock, settings: Settings): Replication {

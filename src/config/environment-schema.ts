@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ACTOR_KEYS } from '../counters/ids.js';
 import { METRIC_NAME, Metrics } from '../counters/metrics.js';
 import { UNNAMED_REGION } from '../counters/pn-counter.js';
+import { CLOCK_TOLERANCE_MAX_S } from './jwt-settings.js';
 import { LOG } from './log-settings.js';
 import { parseOriginList } from './origin-list.js';
 import { parsePeers, REGION_PATTERN } from './peer-urls.js';
@@ -163,6 +164,16 @@ const ACCESS = {
     ),
     JWT_ISSUER: optional(z.string().min(1).meta({ values: 'text' }), 'Required iss claim of tokens'),
     JWT_AUDIENCE: optional(z.string().min(1).meta({ values: 'text' }), 'Required aud claim of tokens'),
+    JWT_ACTOR_CLAIM: setting(
+      z.string().min(1).meta({ values: 'text' }),
+      'sub',
+      'The claim of tokens that names the actor, such as user_id or https://example.org/uid',
+    ),
+    JWT_CLOCK_TOLERANCE_S: setting(
+      integer(0, CLOCK_TOLERANCE_MAX_S, 's'),
+      '5',
+      'How far the clock of the issuer of tokens may differ from that of the gateway',
+    ),
     REQUIRE_TOKEN_TO_READ: setting(
       oneOf('true', 'false'),
       'false',
@@ -179,9 +190,10 @@ const ACCESS = {
     ),
   },
   notes: [
-    'The `sub` of a token is the actor. Without tokens, actor names are not verified.',
+    'The `sub` of a token is the actor, or the claim of `JWT_ACTOR_CLAIM`. Without tokens, actor names are not verified.',
     'To make a secret: `openssl rand -base64 48`.',
     '[protocol.md](protocol.md#guests) describes what guests may do.',
+    'A rejected origin is in the log with the entry of `ALLOWED_ORIGINS` that accepts it; [security.md](security.md#origins) has the forms.',
     'While `JWT_JWKS_URL` is down, cached keys verify tokens for a day.',
     '[operations.md](operations.md#administer-a-gateway) lists the requests and commands that need `ADMIN_TOKEN`.',
   ],
@@ -193,7 +205,6 @@ const LIMITS = {
     MAX_OPS_PER_CONNECTION: setting(integer(0, 1_000_000), '50', 'Operations a second of a connection; 0: no limit'),
     MAX_OPS_PER_ADDRESS: setting(integer(0, 1_000_000), '500', 'Operations a second of an address; 0: no limit'),
     MAX_CONNECTIONS_PER_ADDRESS: setting(
-    'A rejected origin is in the log with the entry of `ALLOWED_ORIGINS` that accepts it; [security.md](security.md#origins) has the forms.',
       integer(0, 1_000_000),
       '200',
       'Sockets and event streams of an address; 0: no limit',

@@ -19,7 +19,7 @@ export const SETTING_RULES: readonly Rule[] = [
   {
     isBroken: (env) => !verifiesTokens(env) && requiresTokens(env),
     message:
-      'JWT_ISSUER, JWT_AUDIENCE and REQUIRE_TOKEN_TO_READ need JWT_SECRET or JWT_JWKS_URL: set one to verify tokens',
+      'JWT_ISSUER, JWT_AUDIENCE, JWT_ACTOR_CLAIM and REQUIRE_TOKEN_TO_READ need JWT_SECRET or JWT_JWKS_URL: set one to verify tokens',
   },
   {
     isBroken: (env) => !verifiesTokens(env) && env.GUEST_METRICS.length > 0,
@@ -89,8 +89,10 @@ function verifiesTokens({ JWT_SECRET, JWT_JWKS_URL }: Environment): boolean {
   return JWT_SECRET !== undefined || JWT_JWKS_URL !== undefined;
 }
 
-function requiresTokens({ JWT_ISSUER, JWT_AUDIENCE, REQUIRE_TOKEN_TO_READ }: Environment): boolean {
-  return JWT_ISSUER !== undefined || JWT_AUDIENCE !== undefined || REQUIRE_TOKEN_TO_READ === 'true';
+function requiresTokens(env: Environment): boolean {
+  const { JWT_ISSUER, JWT_AUDIENCE, JWT_ACTOR_CLAIM, REQUIRE_TOKEN_TO_READ } = env;
+  const namesClaims = JWT_ISSUER !== undefined || JWT_AUDIENCE !== undefined || JWT_ACTOR_CLAIM !== 'sub';
+  return namesClaims || REQUIRE_TOKEN_TO_READ === 'true';
 }
 
 function hasPostgres({ SINK_URL = [] }: Environment): boolean {

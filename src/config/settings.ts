@@ -1,19 +1,12 @@
 import { resolve } from 'node:path';
 import { type Environment, ENVIRONMENT } from './environment-schema.js';
 import { findGuestMetrics } from './guest-metrics.js';
+import type { JwtSettings } from './jwt-settings.js';
 import type { RedisTarget } from './redis-url.js';
 import { checkRules } from './settings-rules.js';
 
 /** The settings of a gateway: ENVIRONMENT describes each, with its values and its default. */
 export type Settings = Readonly<ReturnType<typeof toSettings>>;
-
-/** How to verify tokens: by a secret or by the keys at a URL. */
-export interface JwtSettings {
-  readonly secret?: string;
-  readonly jwksUrl?: URL;
-  readonly issuer?: string;
-  readonly audience?: string;
-}
 
 /** @throws Error with one line that names the variable and says what would be right */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
@@ -87,6 +80,8 @@ function toJwtSettings(env: Environment): JwtSettings | null {
     ...(env.JWT_JWKS_URL !== undefined && { jwksUrl: new URL(env.JWT_JWKS_URL) }),
     ...(env.JWT_ISSUER !== undefined && { issuer: env.JWT_ISSUER }),
     ...(env.JWT_AUDIENCE !== undefined && { audience: env.JWT_AUDIENCE }),
+    actorClaim: env.JWT_ACTOR_CLAIM,
+    clockToleranceS: env.JWT_CLOCK_TOLERANCE_S,
   };
 }
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { SignJWT } from 'jose';
+import { type JWTPayload, SignJWT } from 'jose';
+import { closeClients, connect } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
 
@@ -30,7 +31,7 @@ describe('where tokens are verified', () => {
   let gateway: GatewayProcess;
 
   beforeAll(async () => {
-    gateway = await startGateway({ JWT_SECRET: SECRET });
+    gateway = await startGateway({ JWT_SECRET: SECRET, JWT_CLOCK_TOLERANCE_S: '0' });
   });
 
   it('a write without a token is UNAUTHORIZED', async () => {
@@ -55,6 +56,44 @@ describe('where tokens are verified', () => {
       const answer = await readResponse(await fetch(`${gateway.url}/v1/safe/likes`, { ...UP, headers: bearer(text) }));
       expect(answer).toEqual(UNAUTHORIZED);
     }
+  });
+
+  it('a number as subject is the same actor as its text, over HTTP and sockets', async () => {
+    const numbered = new SignJWT(JSON.parse('{"sub":42}') as JWTPayload).setProtectedHeader({ alg: 'HS256' });
+    const number = await numbered.sign(new TextEncoder().encode(SECRET));
+    const like = (post: string, auth: object) => connect(gateway.url, auth).emitWithAck('like', { post });
+    expect(await like('numbered', { token: number })).toMatchObject({ ok: true, applied: true });
+    expect(await like('numbered', { token: await token('42') })).toMatchObject({ ok: true, applied: false });
+    const put = await fetch(`${gateway.url}/v1/numbered/likes`, { ...UP, headers: bearer(number) });
+    expect(await readResponse(put)).toMatchObject({ status: 200, body: { count: 1 } });
+    await closeClients();
+  });
+
+  it('a rejected token is logged with its fault and the remedy, and without the token', async () => {
+    const expired = await token('ada', -60);
+    const error = {
+      code: 'UNAUTHORIZED',
+      message: expect.stringMatching(/^the token has expired, 6\d s ago/) as unknown,
+    };
+    const put = await fetch(`${gateway.url}/v1/safe/likes`, { ...UP, headers: bearer(expired) });
+    expect(await readResponse(put)).toMatchObject({ status: 401, body: error });
+    const socket = connect(gateway.url, { token: expired });
+    const refused = await new Promise<{ data?: unknown }>((resolve) => socket.once('connect_error', resolve));
+    expect(refused.data).toMatchObject(error);
+    await closeClients();
+    const lines = gateway.log.filter((line) => line.includes('rejected a token: the token has expired'));
+    expect(lines).toEqual([expect.stringContaining('JWT_CLOCK_TOLERANCE_S is 0')]);
+    expect(gateway.log.join()).not.toContain(expired.split('.')[1]);
+  });
+
+  it('a proxy that TRUST_PROXY does not list is logged once, however many requests it forwards', async () => {
+    const headers = { 'X-Forwarded-For': '198.51.100.1' };
+    for (let i = 0; i < 3; i++) expect((await fetch(`${gateway.url}/v1/safe/likes`, { headers })).status).toBe(200);
+    const socket = connect(gateway.url, {}, { extraHeaders: headers });
+    await new Promise<void>((resolve) => socket.once('connect', resolve));
+    await closeClients();
+    const lines = gateway.log.filter((line) => line.includes('sends X-Forwarded-For'));
+    expect(lines).toEqual([expect.stringContaining('if it is your proxy, set TRUST_PROXY=loopback')]);
   });
 
   it('reads need no token', async () => {

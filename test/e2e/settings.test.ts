@@ -76,6 +76,8 @@ const BAD: readonly (readonly [string, string, string])[] = [
   ['JWT_JWKS_URL', 'file:///etc/keys.json', 'must be an http or https URL'],
   ['JWT_ISSUER', 'us', 'JWT_SECRET or JWT_JWKS_URL'],
   ['JWT_AUDIENCE', 'counts', 'JWT_SECRET or JWT_JWKS_URL'],
+  ['JWT_ACTOR_CLAIM', 'user_id', 'JWT_SECRET or JWT_JWKS_URL'],
+  ['JWT_CLOCK_TOLERANCE_S', '301', 'must be a whole number from 0 to 300'],
   ['REQUIRE_TOKEN_TO_READ', 'true', 'JWT_SECRET or JWT_JWKS_URL'],
   ['REQUIRE_TOKEN_TO_READ', 'yes', 'must be true or false'],
   ['MAX_OPS_PER_CONNECTION', '-50', 'must be a whole number from 0 to 1000000'],

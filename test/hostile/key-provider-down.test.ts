@@ -4,11 +4,12 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { KeySet } from '../../src/access/key-set.js';
-import { TokenVerifier } from '../../src/access/token-verifier.js';
+import type { TokenVerifier } from '../../src/access/token-verifier.js';
 import { type Clock, systemClock } from '../../src/common/clock.js';
 import { ProtocolError } from '../../src/protocol/errors.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { readMetric, untilMetric } from '../support/metrics.js';
+import { createVerifier as createTokenVerifier } from '../support/token-verifier.js';
 import { until } from '../support/until.js';
 
 const MINUTE_MS = 60_000;
@@ -82,7 +83,7 @@ function withKeys(...keys: JWK[]): RequestListener {
 const AWAY: RequestListener = (request) => void request.socket.destroy();
 
 function createVerifier(warnings: string[]): TokenVerifier {
-  return new TokenVerifier({ jwksUrl: url }, new KeySet(url, clock, (line) => warnings.push(line)));
+  return createTokenVerifier({ jwksUrl: url }, { keys: new KeySet(url, clock, (line) => warnings.push(line)) });
 }
 
 /** Resolves with the subject, or with the code of the error. */
@@ -147,23 +148,27 @@ describe('while the key provider is up', () => {
     expect(await outcome(tokens, known)).toBe('UNAUTHORIZED');
   });
 
-  it('tokens of unknown keys cause one fetch in half a minute, however many there are', async () => {
+  it('tokens of unknown keys cause five fetches, then two a minute, however many there are', async () => {
     const tokens = createVerifier([]);
-    expect(await outcome(tokens, known)).toBe('ada');
-    for (let i = 0; i < 50; i++) expect(await outcome(tokens, stranger)).toBe('UNAUTHORIZED');
+    expect(await outcome(tokens, stranger)).toBe('UNAUTHORIZED');
     expect(fetches).toBe(1);
+    for (let i = 0; i < 50; i++) expect(await outcome(tokens, stranger)).toBe('UNAUTHORIZED');
+    expect(fetches).toBe(6);
     aheadMs = MINUTE_MS;
+    for (let i = 0; i < 50; i++) expect(await outcome(tokens, stranger)).toBe('UNAUTHORIZED');
+    expect(fetches).toBe(8);
+    aheadMs = 2 * MINUTE_MS;
     const all = await Promise.all(Array.from({ length: 50 }, () => outcome(tokens, stranger)));
     expect(new Set(all)).toEqual(new Set(['UNAUTHORIZED']));
-    expect([fetches, openMost]).toEqual([2, 1]);
+    expect([fetches, openMost]).toEqual([9, 1]);
   });
 
-  it('a new key is fetched at the first token that names it', async () => {
+  it('a new key is fetched at the first token that names it, however recently keys were fetched', async () => {
     const tokens = createVerifier([]);
     expect(await outcome(tokens, known)).toBe('ada');
     answer = withKeys(known.jwk, stranger.jwk);
-    aheadMs = MINUTE_MS;
     expect(await outcome(tokens, stranger)).toBe('ada');
+    expect(fetches).toBe(2);
   });
 });
 
