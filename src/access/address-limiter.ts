@@ -3,7 +3,7 @@ import { isIP, SocketAddress } from 'node:net';
 import proxyaddr from 'proxy-addr';
 import type { Clock } from '../common/clock.js';
 import { ADDRESS_BURST_S, toMessageRate, ADDRESS_RATE_MIN } from './message-budget.js';
-import { errorBody, throwIfError } from '../protocol/errors.js';
+import { throwIfError, TOO_MANY_CONNECTIONS } from '../protocol/errors.js';
 import { TokenBucket } from './rate-limit.js';
 import { UnnamedProxies } from './unnamed-proxies.js';
 
@@ -11,12 +11,6 @@ import { UnnamedProxies } from './unnamed-proxies.js';
 const ADDRESSES_MAX = 100_000;
 /** Addresses to forget at once when there are too many, so that a flood of addresses does not scan all of them for each. */
 const FORGET_AT_LEAST = 1_000;
-/** For the clients of an address that has as many connections as it may. */
-export const TOO_MANY_CONNECTIONS = errorBody(
-  'RATE_LIMITED',
-  'too many connections from your address; close some, or retry later',
-  10_000,
-);
 
 /** An IPv4 client of a server that listens on IPv6: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2 */
 const IPV4_MAPPED = '::ffff:';

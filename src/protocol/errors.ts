@@ -35,6 +35,13 @@ export const GATEWAY_CLOSING = 'the gateway is closing';
 /** For whatever comes in while the gateway closes. */
 export const CLOSING_ERROR = errorBody('OVERLOADED', `${GATEWAY_CLOSING}; reconnect and retry`, 1_000);
 
+/** For the clients of an address that has as many connections as it may. */
+export const TOO_MANY_CONNECTIONS = errorBody(
+  'RATE_LIMITED',
+  'too many connections from your address; close some, or retry later',
+  10_000,
+);
+
 /** An error for the client. `message` says what was wrong and what would be right. */
 export class ProtocolError extends Error {
   readonly body: ErrorBody;

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Server } from 'socket.io';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
-import { TOO_MANY_CONNECTIONS } from '../../access/address-limiter.js';
+import { TOO_MANY_CONNECTIONS } from '../../protocol/errors.js';
 import { endWithError } from '../../protocol/raw-http-error.js';
 import { type EngineSocket, type EngineTransport, findWebSocket } from './engine-internals.js';
 
