@@ -132,7 +132,8 @@ const COUNTING = {
     ),
   },
   notes: [
-    '`METRICS` begins with `likes:toggle,views:tally` and has at most 16 metrics. On existing data none may be removed or reordered.',
+    '`METRICS` begins with `likes` and `views`, and has at most 16 metrics. On existing data none may be removed or reordered.',
+    'A kind is `toggle`, `choice@GROUP`, `tally`, `unique` or `unique@WINDOW`, such as `unique@30m` ([protocol.md](protocol.md#kinds)). On existing data `toggle`, `choice@GROUP` and `unique` may replace each other, and so may `tally` and `unique@WINDOW` ([operations.md](operations.md#uniques-and-choices)).',
     'With `ACTOR_KEYS=int64` any other actor name is rejected.',
     '[operations.md](operations.md#sign-the-ids-of-posts) describes how to sign ids.',
   ],

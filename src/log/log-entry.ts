@@ -1,4 +1,4 @@
-import type { Key64 } from '../counters/ids.js';
+import { type Key64, toHex64 } from '../counters/ids.js';
 import type { Metric, Metrics } from '../counters/metrics.js';
 import type { Operation } from '../counters/operation.js';
 import { BY_MAX, isPostId, POST_RULE } from '../protocol/limits.js';
@@ -105,8 +105,8 @@ function toTuple(event: LoggedEvent, metrics: Metrics, entryAtS: number): unknow
   const { post, metric, kind, value, actor, session, seq, notifiesActor, atS } = event;
   const { name } = metrics.list[metric]!;
   const options: Record<string, unknown> = {};
-  if ((kind === 'set' || kind === 'visit') && actor !== null) options['actor'] = formatKey(actor);
-  if (session !== null) options['session'] = formatKey(session);
+  if ((kind === 'set' || kind === 'visit') && actor !== null) options['actor'] = toHex64(actor);
+  if (session !== null) options['session'] = toHex64(session);
   if (session !== null && seq !== 1) options['seq'] = seq;
   if (kind === 'set' && !notifiesActor) options['silent'] = 1;
   if (kind === 'visit' && atS !== entryAtS) options['atS'] = atS;
@@ -186,10 +186,6 @@ function readOptions(options: unknown): EventOptions | string {
 
 function toSecond(ms: number): number {
   return Math.floor(ms / 1_000);
-}
-
-function formatKey({ hi, lo }: Key64): string {
-  return hi.toString(16).padStart(8, '0') + lo.toString(16).padStart(8, '0');
 }
 
 function isKey(text: unknown): text is string {

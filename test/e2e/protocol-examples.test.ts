@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ADDRESS, parseExamples, INTERPRETERS, runExample } from '../support/examples.js';
+import { ADDRESS, KINDS_ADDRESS, type Example, parseExamples, INTERPRETERS, runExample } from '../support/examples.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 
 const EXAMPLES_MIN = 12;
@@ -14,9 +14,11 @@ const examples = parseExamples(document);
 
 describe('docs/protocol.md', () => {
   let gateway: GatewayProcess;
+  let gatewayOfKinds: GatewayProcess;
 
   beforeAll(async () => {
-    gateway = await startGateway();
+    const METRICS = /^METRICS=(\S+) PORT=3001 /m.exec(document)![1]!;
+    [gateway, gatewayOfKinds] = await Promise.all([startGateway(), startGateway({ METRICS })]);
   });
 
   afterAll(stopAll);
@@ -33,13 +35,17 @@ describe('docs/protocol.md', () => {
     expect(languages.filter((language) => !(language in INTERPRETERS) && !SHOWN.includes(language))).toEqual([]);
   });
 
-  it('each example of docs/protocol.md has its own heading, the default address and its output', () => {
+  it('each example of docs/protocol.md has its own heading, one of the addresses and its output', () => {
     expect(new Set(examples.map(({ heading }) => heading)).size).toBe(examples.length);
-    expect(examples.filter(({ code }) => !code.includes(ADDRESS))).toEqual([]);
+    const usesOne = ({ code }: Example): boolean => code.includes(ADDRESS) !== code.includes(KINDS_ADDRESS);
+    expect(examples.filter((example) => !usesOne(example))).toEqual([]);
     expect(examples.filter(({ printed }) => printed === undefined)).toEqual([]);
   });
 
   it.each(examples)('the example of docs/protocol.md works: $heading ($client)', async (example) => {
-    expect(await runExample(example, gateway.url)).toBe(example.printed);
+    const run = example.code.includes(ADDRESS)
+      ? runExample(example, gateway.url)
+      : runExample(example, gatewayOfKinds.url, KINDS_ADDRESS);
+    expect(await run).toBe(example.printed);
   });
 });

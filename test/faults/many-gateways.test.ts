@@ -163,7 +163,7 @@ async function sumRetries(gateways: readonly ProxiedGateway[]): Promise<number> 
   return retries.reduce((sum, number) => sum + number, 0);
 }
 
-/** Of each post: the actors that visited it, as each of its counts is to show them. */
+/** Counts the actors of each post, as all of its counts are to show them. */
 function countReaders(visits: readonly Visit[]): Record<string, number[]> {
   const byPost = groupBy(visits, ({ post }) => post);
   return Object.fromEntries(
@@ -174,7 +174,7 @@ function countReaders(visits: readonly Visit[]): Record<string, number[]> {
   );
 }
 
-/** Actors that were told twice that they were counted in a unique of a post. */
+/** Actors that were acknowledged twice as counted in a unique of a post. */
 function findTwiceCounted(visits: readonly Visit[]): string[] {
   const counted = visits.flatMap(({ actor, post, applied }) =>
     applied.filter((metric) => UNIQUES.includes(metric)).map((metric) => `${actor} ${post} ${metric}`),
@@ -182,7 +182,7 @@ function findTwiceCounted(visits: readonly Visit[]): string[] {
   return counted.filter((one, i) => counted.indexOf(one) < i);
 }
 
-/** Of each post: its readers, its reads, and its votes for any option. */
+/** The readers of each post, its reads, and its votes for any option. */
 async function readReaders(url: string, posts: readonly string[]): Promise<Record<string, number[]>> {
   const { counts } = (await (await fetch(`${url}/v1/counts?posts=${posts.join()}`)).json()) as {
     counts: readonly Readonly<Record<string, string | number>>[];

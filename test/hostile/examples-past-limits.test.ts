@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startAddressedProxy } from '../support/addressed-proxy.js';
 import { readTotals } from '../support/clients.js';
-import { type Example, parseExamples, runExample } from '../support/examples.js';
+import { ADDRESS, type Example, parseExamples, runExample } from '../support/examples.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 
 /** Operations a second of a connection; most examples make more. */
@@ -21,7 +21,9 @@ const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
 /** Examples that show the limits themselves. */
 const SHOWS_LIMITS = ['Too many posts'];
 
-const examples = parseExamples(read('docs/protocol.md')).filter(({ heading }) => !SHOWS_LIMITS.includes(heading));
+const examples = parseExamples(read('docs/protocol.md')).filter(
+  ({ heading, code }) => !SHOWS_LIMITS.includes(heading) && code.includes(ADDRESS),
+);
 let gateway: GatewayProcess;
 let proxy: Awaited<ReturnType<typeof startAddressedProxy>>;
 

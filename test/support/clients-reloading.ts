@@ -18,7 +18,7 @@ export interface ReloadingClient {
 export interface Visit {
   readonly actor: string;
   readonly post: string;
-  /** Metrics that this visit was told to have changed. */
+  /** Metrics that it changed, by its acknowledgements. */
   readonly applied: readonly string[];
   /** How often the client sent its operations, and how many of these had been counted before. */
   readonly attempts: number;

@@ -12,6 +12,8 @@ export interface Example {
 
 /** The gateway's address in the examples. */
 export const ADDRESS = 'http://127.0.0.1:3000';
+/** That of a gateway with further metrics, which the document names. */
+export const KINDS_ADDRESS = 'http://127.0.0.1:3001';
 /** A guard against hanging, shorter than Jest's so that the output is shown. */
 const PROGRAM_MS = 100_000;
 
@@ -44,7 +46,11 @@ function nameClient(language: string, code: string): string {
 }
 
 /** Resolves with the program's output; rejects with its output and stderr if it fails or does not end. */
-export function runExample({ language, code }: Pick<Example, 'language' | 'code'>, url: string): Promise<string> {
+export function runExample(
+  { language, code }: Pick<Example, 'language' | 'code'>,
+  url: string,
+  address = ADDRESS,
+): Promise<string> {
   const [command, ...args] = INTERPRETERS[language]!;
   const { PATH = '', HOME = '' } = process.env;
   const child = spawn(command, args, {
@@ -58,7 +64,7 @@ export function runExample({ language, code }: Pick<Example, 'language' | 'code'
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
   // A program may end before it has read all of stdin; its exit code reports that.
-  child.stdin.on('error', () => undefined).end(code.replaceAll(ADDRESS, url));
+  child.stdin.on('error', () => undefined).end(code.replaceAll(address, url));
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (exitCode, signal) => {
