@@ -1,4 +1,5 @@
-import { createHmac, hash } from 'node:crypto';
+import { createHmac } from 'node:crypto';
+import { digest64, first64 } from '../common/digest64.js';
 import { type ActorKeys, fromInt64, type Key64 } from '../counters/ids.js';
 
 /**
@@ -23,7 +24,7 @@ const INT64 = /^(0|-?[1-9]\d{0,18})$/;
  * @returns `null` for a name without a key: not a decimal int64, with `ACTOR_KEYS=int64`
  */
 export function toActorKey(name: string, keys: ActorKeys): Key64 | null {
-  return keys === 'int64' ? parseInt64(name) : hash64(name);
+  return keys === 'int64' ? parseInt64(name) : digest64(name);
 }
 
 /**
@@ -31,7 +32,7 @@ export function toActorKey(name: string, keys: ActorKeys): Key64 | null {
  * name of an actor has another key.
  */
 export function toGuestKey(name: string): Key64 {
-  return toKey64(createHmac('sha256', 'guest').update(name).digest());
+  return first64(createHmac('sha256', 'guest').update(name).digest());
 }
 
 /**
@@ -39,7 +40,7 @@ export function toGuestKey(name: string): Key64 {
  * @param actor `null` for a client without a name, so that its next connection finds the session again
  */
 export function toSessionKey(actor: ActorName | null, session: string): Key64 {
-  return hash64(JSON.stringify(['session', actor, session]));
+  return digest64(JSON.stringify(['session', actor, session]));
 }
 
 /** HTTP requests that agree in these fields are the same. */
@@ -54,7 +55,7 @@ export interface RequestIdentity {
 
 /** The key of a request that may be retried. Stores keep it beside those of sessions: the kind comes first, so that no text is both. */
 export function toRequestKey({ actor, idempotencyKey, post, metric, action }: RequestIdentity): Key64 {
-  return hash64(JSON.stringify(['request', actor, idempotencyKey, post, metric, action]));
+  return digest64(JSON.stringify(['request', actor, idempotencyKey, post, metric, action]));
 }
 
 function parseInt64(text: string): Key64 | null {
@@ -62,12 +63,4 @@ function parseInt64(text: string): Key64 | null {
   const value = BigInt(text);
   if (value !== BigInt.asIntN(64, value)) return null;
   return fromInt64(value);
-}
-
-function hash64(text: string): Key64 {
-  return toKey64(hash('sha256', text, 'buffer'));
-}
-
-function toKey64(digest: Buffer): Key64 {
-  return { hi: digest.readUInt32BE(0), lo: digest.readUInt32BE(4) };
 }
