@@ -2,6 +2,7 @@ import { Agent, get } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { type Client, closeClients, connect, expectOk } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { readMetric } from '../support/metrics.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
@@ -82,6 +83,9 @@ describe('the people at a post of three gateways', () => {
     await untilLive(1);
     const readers = await Promise.all([0, 1].map((i) => watch(gateways[i]!)));
     await untilLive(3);
+    const { url } = gateways[0]!;
+    expect(await readMetric(url, 'tallycast_viewer_connections')).toBe(3);
+    expect(await readMetric(url, 'tallycast_viewer_users')).toBe(2);
     const all = (): boolean => tabs.every((tab) => shown.get(tab) === 3);
     await until(all, 'each tab shows 3 viewers');
 

@@ -2,16 +2,13 @@ import type { Redis } from 'ioredis';
 import { systemClock } from '../../src/common/clock.js';
 import { toKeyText } from '../../src/counters/ids.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
-import { PostPresence } from '../../src/fanout/post-presence.js';
 import { RedisClient } from '../../src/store/redis/client/redis-client.js';
-import { PERSON_BYTES, type ViewerReport } from '../../src/store/redis/codec/viewer-report.js';
+import { PERSON_BYTES } from '../../src/store/redis/codec/viewer-report.js';
 import { buildBucketKeys } from '../../src/store/redis/codec/redis-keys.js';
-import { ReplyDecoder } from '../../src/store/redis/codec/reply-decoder.js';
-import { CounterScripts } from '../../src/store/redis/counter-scripts.js';
-import { type ReportOutcome, ViewerReports } from '../../src/store/redis/viewer-reports.js';
-import { key, METRICS, postIn } from '../contract/operations.js';
+import { key, postIn } from '../contract/operations.js';
 import type { Random } from '../support/random.js';
 import type { RedisServer } from '../support/redis-server.js';
+import { ReportingGateway } from '../support/reporting-gateway.js';
 
 export interface ViewersShape {
   readonly posts: number;
@@ -20,81 +17,12 @@ export interface ViewersShape {
   readonly crowd: number;
 }
 
-interface Connection {
-  readonly post: string;
-  readonly person: string | null;
-  readonly isPresent: boolean;
-}
-
 const GATEWAYS = 3;
 const KEYS = buildBucketKeys(0, '');
 
-/** A gateway's viewers and their reports. Calls fail as the test says. */
-class Gateway {
-  readonly connections: Connection[] = [];
-  readonly reports: ViewerReports;
-  /** How the next reports end. */
-  fault: 'lost' | 'reply lost' | null = null;
-  readonly #posts = new Map<string, PostPresence>();
-  readonly #scripts: CounterScripts;
-
-  constructor(
-    client: RedisClient,
-    readonly id: string,
-  ) {
-    const region = { region: 'local', hasPeers: false, nonce: () => 7, wallMs: () => Date.now() };
-    const options = { ...region, gateway: id, buckets: 1, metrics: METRICS, publishIntervalMs: 5 };
-    this.#scripts = new CounterScripts(client, new ReplyDecoder(METRICS, 'local'), options);
-    this.reports = new ViewerReports(1, {
-      report: (bucket, report) => this.#report(bucket, report),
-      readPage: (bucket, cursor) => this.#scripts.readViewers(bucket, cursor),
-    });
-  }
-
-  enter(connection: Connection): void {
-    this.connections.push(connection);
-    this.#postOf(connection.post).enter(connection.person, connection.isPresent);
-  }
-
-  leave(index: number): void {
-    const last = this.connections.pop()!;
-    const left = this.connections[index] ?? last;
-    if (left !== last) this.connections[index] = last;
-    this.#postOf(left.post).leave(left.person, left.isPresent);
-  }
-
-  /** Passes on what changed, as presence does four times a second. */
-  async announce(): Promise<void> {
-    for (const [post, viewers] of this.#posts) {
-      this.reports.add(0, post, viewers.takeChange());
-      if (viewers.connections === 0) this.#posts.delete(post);
-    }
-    await this.reports.flush(0);
-  }
-
-  async sweep(): Promise<void> {
-    const { stored } = await this.#scripts.sweep(0);
-    this.reports.checkStored(0, stored);
-    await this.reports.flush(0);
-  }
-
-  #postOf(post: string): PostPresence {
-    let viewers = this.#posts.get(post);
-    if (viewers === undefined) this.#posts.set(post, (viewers = new PostPresence(true)));
-    return viewers;
-  }
-
-  async #report(bucket: number, report: ViewerReport): Promise<ReportOutcome> {
-    if (this.fault === 'lost') throw new Error('the report is lost');
-    const outcome = await this.#scripts.reportViewers(bucket, report);
-    if (this.fault === 'reply lost') throw new Error('the reply is lost');
-    return outcome;
-  }
-}
-
 /** Gateways on one Redis, whose people come and go, and which die, stop, and lose reports. */
 export class ViewersWorld {
-  #gateways: Gateway[] = [];
+  #gateways: ReportingGateway[] = [];
   #opened = 0;
   #shape!: ViewersShape;
   #random!: Random;
@@ -191,11 +119,11 @@ export class ViewersWorld {
     return [...orphans, ...keys.filter((one) => !alive.has(one.slice(one.lastIndexOf(':') + 1)))];
   }
 
-  #openGateway(): Gateway {
-    return new Gateway(this.client, `gateway-${(this.#opened += 1)}`);
+  #openGateway(): ReportingGateway {
+    return new ReportingGateway(this.client, `gateway-${(this.#opened += 1)}`);
   }
 
-  #enter(gateway: Gateway): void {
+  #enter(gateway: ReportingGateway): void {
     const { posts, people, crowd } = this.#shape;
     for (let i = this.#random.below(crowd); i >= 0; i--) {
       const person = this.#random.chance(0.3) ? null : toKeyText(key(this.#random.below(people)));
@@ -203,14 +131,14 @@ export class ViewersWorld {
     }
   }
 
-  #leave(gateway: Gateway): void {
+  #leave(gateway: ReportingGateway): void {
     for (let i = this.#random.below(2 * this.#shape.crowd); i >= 0; i--) {
       if (gateway.connections.length > 0) gateway.leave(this.#random.below(gateway.connections.length));
     }
   }
 
   /** The gateway dies, and another one starts. */
-  #replace(gateway: Gateway): void {
+  #replace(gateway: ReportingGateway): void {
     this.#gateways = [...this.#gateways.filter((one) => one !== gateway), this.#openGateway()];
   }
 

@@ -10,7 +10,7 @@ const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 
 const shapes: readonly (readonly [string, ViewersShape])[] = [
   ['few people', { posts: 3, people: 5, crowd: 1 }],
-  ['crowds, which take several calls', { posts: 2, people: 1_200, crowd: 600 }],
+  ['crowds, which take several calls', { posts: 2, people: 1_000, crowd: 600 }],
 ];
 
 let world: ViewersWorld;

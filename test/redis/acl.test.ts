@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import { toKeyText } from '../../src/counters/ids.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { PublishedCounts } from '../contract/published-counts.js';
 import { BUCKETS, key, Producer, like, METRICS, postIn, view } from '../contract/operations.js';
@@ -8,7 +9,7 @@ import { ROOT } from '../support/gateway-process.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
-import { anonymousViewers } from '../support/viewers-of-post.js';
+import { ViewersOfPost } from '../support/viewers-of-post.js';
 
 const POST = postIn(0);
 const OTHER = postIn(0, 1);
@@ -45,7 +46,7 @@ test('the user of docs/deploy.md has all rights that a store needs', async () =>
   const withSessions = Array.from({ length: ACTORS }, (_, i) => like(POST, key(i), { session: key(i), seq: 1 }));
   await other!.commit(new Producer('prod-one').batch(0, [...withSessions, view(POST)]));
   await published.waitFor(POST, 1);
-  other!.reportViewers(new Map([[POST, anonymousViewers(3)]]));
+  other!.reportViewers(new Map([[POST, new ViewersOfPost().change(2, [toKeyText(key(1))])]]));
   await until(() => published.latest(POST)?.live === 3, 'the viewers are published');
   await copyCounts(store!);
   await other!.commit(new Producer('prod-two').batch(0, [like(OTHER, key(1))]));

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { REGION_NUMBERS } from '../../src/counters/replication/hybrid-clock.js';
 import { LIKES } from '../../src/counters/metrics.js';
+import { toKeyText } from '../../src/counters/ids.js';
 import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { BUCKETS, key, Producer, like, METRICS, postIn, START_MS, unlike, view } from '../contract/operations.js';
@@ -9,6 +10,7 @@ import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { type RedisServer, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
+import { ViewersOfPost } from '../support/viewers-of-post.js';
 
 const [ANN, BOB] = [key(1), key(2)];
 const WITH_MEMBERS = { limit: 500, withMembers: true };
@@ -116,6 +118,29 @@ describe('a bucket whose slot moves', () => {
     expect(page).toMatchObject({ isComplete: true, sums: [1, 3, 0, 0], posts: [{ post, v: 4 }] });
     expect(page!.members).toEqual([{ post, metric: LIKES, actor: ANN, on: true }]);
     expect(await store.changeStore.checkMembers([post], true)).toEqual([]);
+  });
+
+  it('a bucket whose slot moves counts each person once as soon as it has moved', async () => {
+    const post = postIn(3, 1);
+    const [ada, bob, cy] = [1, 2, 3].map((number) => toKeyText(key(number))) as [string, string, string];
+    const other = await openRedisStore(cluster.url, { metrics: METRICS, buckets: BUCKETS });
+    try {
+      const [here, there] = [new ViewersOfPost(), new ViewersOfPost()];
+      const readLive = async (): Promise<number> => (await store.read([post], null))[0]!.counts.live;
+      store.reportViewers(new Map([[post, here.change(1, [ada])]]));
+      other.reportViewers(new Map([[post, there.change(0, [ada, bob])]]));
+      await until(async () => (await readLive()) === 3, 'both stores have reported');
+      const { from, to } = await beginMove(3);
+      await from.migrate(to.host, to.port, '', 0, 5_000, 'KEYS', 'tc:{3}:people');
+      store.reportViewers(new Map([[post, here.change(2, [ada, cy])]]));
+      other.reportViewers(new Map([[post, there.change(0, [ada])]]));
+      await cluster.moveSlot(hashSlot('tc:{3}'), to);
+      await until(async () => (await readLive()) === 4, 'both stores have reported again');
+      const people = await to.client().hgetallBuffer('tc:{3}:people');
+      expect(Object.values(people).map(String).sort()).toEqual(['1', '2']);
+    } finally {
+      await other.close();
+    }
   });
 
   it('a bucket whose slot moves keeps its toggle logs if its clock cannot be rewound', async () => {

@@ -84,7 +84,7 @@ export class ViewerReports {
     if (isReported && !isSame(found, bucket.stored)) bucket.needsComparison = true;
   }
 
-  /** Resolves when nothing is left to report, or when a call failed, which the next `flush` repeats. */
+  /** Resolves when nothing is left to report, or when a call failed: the next `flush` finds what Redis lacks. */
   flush(number: number): Promise<void> {
     const bucket = this.#buckets[number]!;
     if (bucket.needsComparison || bucket.changed.size > 0) bucket.reporting ??= this.#report(number, bucket);
@@ -106,7 +106,9 @@ export class ViewerReports {
       if (bucket.needsComparison) await this.#compare(number, bucket);
       while (bucket.changed.size > 0) await this.#reportChanged(number, bucket);
     } catch {
-      // The next sweep tries again.
+      // The next sweep tries again. Until then nothing is kept, because people come and go for as long as Redis is down.
+      bucket.changed.clear();
+      bucket.needsComparison = true;
     }
     bucket.reporting = null;
   }
@@ -114,30 +116,20 @@ export class ViewerReports {
   async #reportChanged(number: number, bucket: Bucket): Promise<void> {
     const { changed, viewers } = bucket;
     bucket.changed = new Map();
-    try {
-      for (const page of splitIntoPages(changed)) {
-        const { storedBefore, stored } = await this.scripts.report(number, describe(page, viewers));
-        if (!isSame(storedBefore, bucket.stored)) bucket.needsComparison = true;
-        bucket.stored = stored;
-      }
-    } catch (error) {
-      for (const [post, people] of changed) markChanged(bucket.changed, post, people);
-      throw error;
+    for (const page of splitIntoPages(changed)) {
+      const { storedBefore, stored } = await this.scripts.report(number, describe(page, viewers));
+      if (!isSame(storedBefore, bucket.stored)) bucket.needsComparison = true;
+      bucket.stored = stored;
     }
   }
 
   /** Marks as changed what Redis has and this gateway has not, and the other way round. */
   async #compare(number: number, bucket: Bucket): Promise<void> {
     bucket.needsComparison = false;
-    try {
-      const stored = await this.#readStored(number);
-      const people = [...stored.people.values()].reduce((sum, { size }) => sum + size, 0);
-      bucket.stored = { posts: stored.others.size, people };
-      markDifferences(bucket, stored);
-    } catch (error) {
-      bucket.needsComparison = true;
-      throw error;
-    }
+    const stored = await this.#readStored(number);
+    const people = [...stored.people.values()].reduce((sum, { size }) => sum + size, 0);
+    bucket.stored = { posts: stored.others.size, people };
+    markDifferences(bucket, stored);
   }
 
   async #readStored(number: number): Promise<AllStored> {
