@@ -3,16 +3,15 @@ import { APPLIED, ON, readSwitched } from '../counters/operation.js';
 import type { RemoteToggle } from '../counters/replication/delta.js';
 import type { LoggedEvent } from './log-entry.js';
 
-/** The changes that actors with connections are notified of: the toggles that were set, and the options that a choice has put off. */
+/** Changes of actors that may have connections: the toggles that were set, and the options that a choice has put off. */
 export function listChangedToggles(
   operations: readonly LoggedEvent[],
   outcomes: Uint8Array,
-  { list, otherOptions }: Metrics,
+  { otherOptions }: Metrics,
 ): readonly RemoteToggle[] {
   return operations.flatMap(({ post, metric, kind, actor, notifiesActor }, i): RemoteToggle[] => {
     const outcome = outcomes[i]!;
     if (kind !== 'set' || actor === null || !notifiesActor || (outcome & APPLIED) === 0) return [];
-    if (list[metric]!.kind.event !== 'set') return [];
     const own = { post, metric, actor, on: (outcome & ON) !== 0 };
     const putOff = readSwitched(outcome, metric, otherOptions[metric]!);
     return [own, ...putOff.map((other) => ({ post, metric: other, actor, on: false }))];

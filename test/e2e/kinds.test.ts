@@ -188,6 +188,12 @@ describe('a unique', () => {
     expect(answer).toEqual({ ok: false, error });
   });
 
+  it('the API document says which metrics need an actor', async () => {
+    const document = await (await fetch(`${gateway.url}/docs-json`)).text();
+    expect(document).toContain('A unique (`readers`) counts each actor once, for good');
+    expect(document).toContain('Each event of `views`, `readers` counts its actor, and is rejected without one.');
+  });
+
   it('visits are a kind of operation in /metrics', async () => {
     await reload('measured', 'ada');
     await reload('measured', 'ada');
