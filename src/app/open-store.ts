@@ -45,5 +45,6 @@ export async function openStore(
     publishIntervalMs: publishMs,
     hasPeers,
     wallMs,
+    warn,
   });
 }

@@ -8,6 +8,7 @@ import type { ReplicationState } from '../../counters/replication/replication-st
 import type { ChangeStore } from '../change-store.js';
 import type { PostView } from '../counter-store.js';
 import type { StoreBehindLog } from '../store-behind-log.js';
+import { WindowCheck } from '../window-check.js';
 import { DataDirectory, type DataDirectoryOptions } from './disk/data-directory.js';
 import { EmbeddedChangeStore } from './embedded-change-store.js';
 import { EmbeddedReplication } from './embedded-replication.js';
@@ -33,6 +34,7 @@ export class EmbeddedStore implements StoreBehindLog {
   readonly #purge: MarkPurge;
   readonly #commits: GroupCommit;
   readonly #watched = new Set<string>();
+  readonly #windows: WindowCheck;
   #isDamageReported = false;
 
   readonly changes: Observable<readonly PostCounts[]>;
@@ -48,6 +50,7 @@ export class EmbeddedStore implements StoreBehindLog {
     this.#directory = directory;
     this.#replicationStates = options.replication === undefined ? null : [];
     this.#purge = new MarkPurge(options.buckets);
+    this.#windows = new WindowCheck(options.metrics, (message) => options.warn?.(message));
     const openRecords = (): RecordCache => this.#openRecords();
     const reportDamage = (error: unknown): void => this.#reportDamage(error);
     this.#commits = new GroupCommit({ directory, openRecords, purge: this.#purge, reportDamage });
@@ -146,7 +149,10 @@ export class EmbeddedStore implements StoreBehindLog {
     const bucket = records.openBucket(batch.bucket);
     const before = bucket.markGenerations;
     const result = apply(bucket, this.options.metrics, batch);
-    if (bucket.markGenerations !== before) this.#purge.addBucket(batch.bucket);
+    if (bucket.markGenerations !== before) {
+      this.#purge.addBucket(batch.bucket);
+      this.#windows.check(bucket.visitMarks.marksBefore);
+    }
     this.#purge.countOperations(batch.operations.length);
     if (result.kind === 'applied') this.#commits.addChanged(result.changed);
     return result;

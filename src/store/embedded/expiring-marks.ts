@@ -54,6 +54,11 @@ export class ExpiringMarks implements Marks, PendingWrite {
     return this.#generation;
   }
 
+  /** How many marks the generation before has. */
+  get marksBefore(): number {
+    return this.#generation.marksBefore;
+  }
+
   startGeneration(atMs: number): void {
     const { number, marks } = this.#generation;
     this.#flushRecent();

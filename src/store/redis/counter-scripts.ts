@@ -113,8 +113,9 @@ export class CounterScripts {
   }
 
   /** Publishes what is due, and removes the viewers of gateways that are gone. */
-  async sweep(bucket: number): Promise<SweepResult> {
-    return toSweepResult(await this.client.query(this.#sweepBucket, this.#publishingKeys(bucket), this.#publishing));
+  async sweep(bucket: number): Promise<SweepResult & { readonly previousVisitMarks: number }> {
+    const reply = await this.client.query(this.#sweepBucket, this.#publishingKeys(bucket), this.#publishing);
+    return { ...toSweepResult(reply), previousVisitMarks: (reply as number[])[3]! };
   }
 
   get #publishing(): (string | number)[] {

@@ -5,6 +5,7 @@ import { bucketOf } from '../../counters/bucket-of.js';
 import type { ActorKeys, Key64 } from '../../counters/ids.js';
 import type { PostView, ViewersChange } from '../counter-store.js';
 import type { StoreBehindLog } from '../store-behind-log.js';
+import { WindowCheck } from '../window-check.js';
 import { BatchCommitter } from './batch-committer.js';
 import { ChangeScripts } from './change-scripts.js';
 import { CounterScripts, type CounterScriptsOptions } from './counter-scripts.js';
@@ -22,6 +23,8 @@ import { WatchedRefresh } from './watched-refresh.js';
 
 export interface RedisStoreOptions extends CounterScriptsOptions {
   readonly actorKeys: ActorKeys;
+  /** Called once with what an operator has to mend. */
+  readonly warn?: (message: string) => void;
 }
 
 /**
@@ -39,6 +42,7 @@ export class RedisStore implements StoreBehindLog {
   readonly #refresh: WatchedRefresh;
   readonly #viewerReports: ViewerReports;
   readonly #sweeper: BucketSweeper;
+  readonly #windows: WindowCheck;
   #isClosed = false;
 
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
@@ -81,6 +85,7 @@ export class RedisStore implements StoreBehindLog {
       report: (bucket, report) => this.#reportViewers(bucket, report),
       readPage: (bucket, cursor) => this.#scripts.readViewers(bucket, cursor),
     });
+    this.#windows = new WindowCheck(metrics, (message) => options.warn?.(message));
     this.#sweeper = new BucketSweeper(buckets, clock, (bucket) => this.#sweep(bucket));
     this.changeStore = new RedisChangeStore(new ChangeScripts(client, options), this.#scripts, buckets);
     this.replication = hasPeers ? this.#openReplication(clock) : null;
@@ -179,7 +184,8 @@ export class RedisStore implements StoreBehindLog {
   }
 
   async #sweep(bucket: number): Promise<number | null> {
-    const { publishInMs, stored } = await this.#scripts.sweep(bucket);
+    const { publishInMs, stored, previousVisitMarks } = await this.#scripts.sweep(bucket);
+    this.#windows.check(previousVisitMarks);
     this.#viewerReports.checkStored(bucket, stored);
     await this.#viewerReports.flush(bucket);
     return publishInMs;

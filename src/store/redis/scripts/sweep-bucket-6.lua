@@ -13,7 +13,8 @@
 -- ARGV[3]  number of metrics
 -- ARGV[4]  the gateway
 -- ARGV[5]  ms of a lease
--- Returns  {ms until there is more to do (-1: nothing is due), number of posts that the gateway has viewers of, number of its people at posts}
+-- Returns  {ms until there is more to do (-1: nothing is due), number of posts that the gateway has viewers of, number of its people at posts, marks of
+--   visits in the generation before the current one}
 -- @include bucket keys server-time posts publish viewer-changes
 -- @constants FIELD_EPOCH FIELD_NONCE FIELD_SIZES FIELD_OLDEST_MARKS FIELD_OLD_MARKS FIELD_OLDEST_VISIT_MARKS FIELD_OLD_VISIT_MARKS
 -- @constants KEY_GATEWAY_PEOPLE KEY_GATEWAY_VIEWERS KEY_MARKS KEY_VISIT_MARKS
@@ -103,4 +104,4 @@ call('ZREMRANGEBYSCORE', publish_after, '-inf', now)
 remove_old_marks(bucket.session_marks.number, KEY_MARKS, FIELD_OLDEST_MARKS, FIELD_OLD_MARKS)
 bucket.read_visit_marks()
 remove_old_marks(bucket.visit_marks.number, KEY_VISIT_MARKS, FIELD_OLDEST_VISIT_MARKS, FIELD_OLD_VISIT_MARKS)
-return { has_more and 0 or publish.next_due_ms(publish_due), post_count, people_count }
+return { has_more and 0 or publish.next_due_ms(publish_due), post_count, people_count, bucket.visit_marks.previous_count }

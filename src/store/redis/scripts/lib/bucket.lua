@@ -20,7 +20,7 @@ local bucket = {
   producers_since_ms = 0,
   -- Generations of marks: see lib/marks.lua. That of visits is set by those that need it.
   session_marks = { number = 1, started_ms = 0, count = 0, chunks = 1, previous_chunks = 0 },
-  visit_marks = { number = 1, started_ms = 0, count = 0, chunks = 1, previous_chunks = 0 },
+  visit_marks = { number = 1, started_ms = 0, count = 0, chunks = 1, previous_chunks = 0, previous_count = 0 },
 
   -- Set by lib/changed-posts.lua: whether it records for copies in other systems which posts change, and which members.
   is_recording = false, records_members = false,
@@ -63,15 +63,18 @@ end
 function bucket.read_visit_marks()
   local packed, generation = call('HGET', bucket.key, FIELD_VISIT_MARKS), visit_marks
   if packed then
-    generation.number, generation.started_ms, generation.count, generation.chunks, generation.previous_chunks = cmsgpack.unpack(packed)
+    generation.number, generation.started_ms, generation.count, generation.chunks, generation.previous_chunks, generation.previous_count =
+      cmsgpack.unpack(packed)
   else
     generation.number, generation.started_ms, generation.count, generation.chunks, generation.previous_chunks = 1, 0, 0, 1, 0
+    generation.previous_count = 0
   end
 end
 
 function bucket.write_visit_marks()
   local generation = visit_marks
-  call('HSET', bucket.key, FIELD_VISIT_MARKS, pack(generation.number, generation.started_ms, generation.count, generation.chunks, generation.previous_chunks))
+  call('HSET', bucket.key, FIELD_VISIT_MARKS, pack(generation.number, generation.started_ms, generation.count, generation.chunks,
+    generation.previous_chunks, generation.previous_count))
 end
 
 return bucket

@@ -4,7 +4,8 @@
 local call, unpack = redis.call, unpack
 local args = msgpack.args
 
--- @param generation  of the bucket that is being processed: its number, `started_ms`, `count` of marks, `chunks`, `previous_chunks`
+-- @param generation  of the bucket that is being processed: its number, `started_ms`, `count` of marks, `chunks`; of the one before
+--   `previous_chunks` and `previous_count`
 -- @param key_name    of the keys of chunks; the numbers of the generation and of the chunk follow
 local function open(generation, key_name)
   -- The values of the current batch, and where they have keys and, after `read`, their marks. Before it these are hashes of the keys.
@@ -24,7 +25,7 @@ local function open(generation, key_name)
   local function begin_generation(at_ms, length_ms, count_max)
     if at_ms < generation.started_ms + length_ms and generation.count < count_max then return false end
     local old, old_chunks = generation.number - 1, generation.previous_chunks
-    generation.previous_chunks = generation.count > 0 and generation.chunks or 0
+    generation.previous_chunks, generation.previous_count = generation.count > 0 and generation.chunks or 0, generation.count
     generation.number, generation.started_ms = generation.number + 1, at_ms
     generation.count, generation.chunks = 0, 1
     if old_chunks > 0 then return true, old, old_chunks end
