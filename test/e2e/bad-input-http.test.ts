@@ -74,7 +74,7 @@ describe('an invalid body or header', () => {
     [
       '__proto__ beside it',
       '{"action":"increment","__proto__":null}',
-      '"__proto__" is not a field; expected one of: action',
+      '"__proto__" is not a field; expected one of: action, automated',
     ],
     ['constructor beside it', '{"action":"increment","constructor":1}', '"constructor" is not a field'],
     ['by beside it', '{"action":"increment","by":1000}', '"by" is not a field'],

@@ -62,7 +62,7 @@ describe('an invalid request', () => {
     ['likes', '{"action":"double"}', 'action must be "increment" or "decrement"'],
     ['likes', '{}', 'action must be "increment" or "decrement"'],
     ['likes', '', 'action must be "increment" or "decrement"'],
-    ['likes', '{"action":"increment","by":2}', '"by" is not a field; expected one of: action'],
+    ['likes', '{"action":"increment","by":2}', '"by" is not a field; expected one of: action, automated'],
     ['likes', '[]', 'the payload must be { "action": "increment" } or { "action": "decrement" }'],
     ['likes', '"increment"', /^the body must be JSON/],
     ['likes', '{"action":', /^the body must be JSON/],
