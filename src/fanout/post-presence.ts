@@ -22,8 +22,8 @@ export class PostPresence implements PostViewers {
   readonly #present = new Map<string, number>();
   /** The number of other connections of each person who has some; `null`: nobody has. */
   #absent: Map<string, number> | null = null;
-  /** Present people beyond NAMED_MAX. */
-  readonly #unnamed = new Set<string>();
+  /** Present people beyond NAMED_MAX; `null`: there never were any. */
+  #unnamed: Set<string> | null = null;
   /** Named people who came or left since the last `takeChange`. */
   #changed: Set<string> | null = null;
 
@@ -35,11 +35,11 @@ export class PostPresence implements PostViewers {
   }
 
   get others(): number {
-    return this.#anonymous + (this.countsPeople ? this.#unnamed.size : this.#connectionsOfPeople);
+    return this.#anonymous + (this.countsPeople ? this.#unnamedCount : this.#connectionsOfPeople);
   }
 
   hasPerson(person: string): boolean {
-    return this.countsPeople && this.#present.has(person) && !this.#unnamed.has(person);
+    return this.countsPeople && this.#present.has(person) && this.#unnamed?.has(person) !== true;
   }
 
   *people(): Iterable<string> {
@@ -88,25 +88,29 @@ export class PostPresence implements PostViewers {
   #enterPresent(person: string): void {
     this.#connectionsOfPeople += 1;
     if (add(this.#present, person, 1) > 1 || !this.countsPeople) return;
-    if (this.#namedCount > NAMED_MAX) this.#unnamed.add(person);
+    if (this.#namedCount > NAMED_MAX) (this.#unnamed ??= new Set()).add(person);
     else this.#markChanged(person);
   }
 
   #leavePresent(person: string): void {
     this.#connectionsOfPeople -= 1;
     if (add(this.#present, person, -1) > 0 || !this.countsPeople) return;
-    if (!this.#unnamed.delete(person)) this.#markChanged(person);
+    if (this.#unnamed?.delete(person) !== true) this.#markChanged(person);
   }
 
   get #namedCount(): number {
-    return this.#present.size - this.#unnamed.size;
+    return this.#present.size - this.#unnamedCount;
   }
 
-  /** Only once for each change that is taken: with every person who leaves it would search the set from its start. */
+  get #unnamedCount(): number {
+    return this.#unnamed?.size ?? 0;
+  }
+
+  /** Called once a change, not for each person who leaves, because each search passes over all that was deleted from the set. */
   #nameMore(): void {
-    for (const person of this.#unnamed) {
+    for (const person of this.#unnamed ?? []) {
       if (this.#namedCount >= NAMED_MAX) return;
-      this.#unnamed.delete(person);
+      this.#unnamed!.delete(person);
       this.#markChanged(person);
     }
   }

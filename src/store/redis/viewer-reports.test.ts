@@ -4,7 +4,7 @@ import { ViewersOfPost } from '../../../test/support/viewers-of-post.js';
 import type { ViewerReport, ViewersPage } from './codec/viewer-report.js';
 import { type ReportOutcome, type StoredViewers, ViewerReports } from './viewer-reports.js';
 
-const PAGE = 500;
+const PAGE = 250;
 const [ADA, BOB, CY] = ['ada-----', 'bob-----', 'cy------'] as const;
 
 interface Call {
@@ -129,15 +129,14 @@ describe('ViewerReports', () => {
 
   it('many posts and people are reported in pages', async () => {
     const world = new World();
-    const people = Array.from({ length: 2 * PAGE }, (_, i) => String(i).padEnd(8, '-'));
+    const people = Array.from({ length: 1_000 }, (_, i) => String(i).padEnd(8, '-'));
     world.change('crowd', 0, people);
-    for (let i = 0; i < PAGE; i++) world.change(`post-${i}`, 1);
+    for (let i = 0; i < 500; i++) world.change(`post-${i}`, 1);
     await world.flush();
     const keys = world.calls.map((call) => (call.people['crowd']?.[0].length ?? 0) / 8);
     expect(keys.reduce((sum, count) => sum + count)).toBe(people.length);
     const sizes = world.calls.map(({ others }, i) => Object.keys(others).length + keys[i]!);
-    expect(Math.max(...sizes)).toBe(PAGE);
-    expect(sizes.length).toBe(4);
+    expect([sizes.length, Math.max(...sizes)]).toEqual([7, PAGE]);
   });
 
   it('a comparison reports what Redis has wrong, lacks, and has too much, and is repeated until it succeeds', async () => {

@@ -1,8 +1,8 @@
 import type { PostViewers, ViewersChange } from '../counter-store.js';
 import type { ViewerReport, ViewersPage } from './codec/viewer-report.js';
 
-/** Posts and people that one call reports: Redis takes about a millisecond for them. */
-const REPORT_MAX = 500;
+/** Posts and people that one call reports. Redis takes up to a millisecond for them, because it searches packed hashes. */
+const REPORT_MAX = 250;
 
 /** How many viewers of a gateway Redis has in a bucket. */
 export interface StoredViewers {

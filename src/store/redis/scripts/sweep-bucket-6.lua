@@ -20,7 +20,7 @@
 -- @constants KEY_GATEWAY_PEOPLE KEY_GATEWAY_VIEWERS KEY_MARKS KEY_VISIT_MARKS
 local call = redis.call
 -- Bounds of one sweep.
-local POSTS_MAX, PEOPLE_MAX, MARK_CHUNKS_MAX = 300, 500, 100
+local POSTS_MAX, PEOPLE_MAX, MARK_CHUNKS_MAX = 300, 250, 100
 local viewers, publish_after, publish_due, gateways, gateway_viewers = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 publish.configure(tonumber(ARGV[2]), tonumber(ARGV[3]))
 
