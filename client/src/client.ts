@@ -17,8 +17,11 @@ const FRAMES_ARRIVED_MS = 3_000;
 const AUTOMATED_NOTICE = 'tallycast: a program drives this browser, so its views count only with COUNT_BOTS=true';
 
 export interface Options {
-  /** The acting user, 1 to 128 characters. Without it and without a token: a random one, kept in localStorage if possible. */
-  readonly actor?: string;
+  /**
+   * The acting user, 1 to 128 characters. Without it and without a token: a random one, kept in localStorage if possible. `null`: the
+   * client gives no name, and the gateway decides who it is.
+   */
+  readonly actor?: string | null;
   /**
    * Proves who acts to a gateway that requires it. A function is called for every connection, also after a token has
    * expired. Its argument is `true` if the gateway rejected the last token: then a new one is needed.
@@ -251,7 +254,7 @@ export class Client implements LiveCounts {
     const given = typeof token === 'function' ? await token(refused) : token;
     // The last actor is used again: it stays the same at every connection even if nothing can be stored.
     const made = (): string => this.#credentials?.actor ?? storedActor(this.#environment.storage);
-    const acting = actor ?? (given === undefined ? made() : undefined);
+    const acting = actor === undefined && given === undefined ? made() : (actor ?? undefined);
     const automated = this.#environment.isAutomated || undefined;
     this.#credentials = { token: given, actor: acting, session: this.#sessionId, automated };
     return this.#credentials;

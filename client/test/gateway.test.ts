@@ -7,6 +7,7 @@ import { startProxy, type TcpProxy } from '../../test/support/tcp-proxy.js';
 import { type Clock, systemEnvironment } from '../src/environment.js';
 import { createLiveCounts } from '../src/live-counts-http.js';
 import { closeClients, connect, reached, PostWatcher } from './clients.js';
+import { MemoryStorage } from './memory-storage.js';
 
 const METRICS = 'likes:toggle,views:tally,yes:choice@vote,no:choice@vote,readers:unique';
 
@@ -121,6 +122,17 @@ describe('clients of a gateway', () => {
     await expect(wrong).rejects.toMatchObject({ code: 'BAD_REQUEST' });
     await right;
     expect(seen.last!.counts).toMatchObject({ likes: 0, views: 1 });
+  });
+
+  test('a client without a name stores none, and is the actor that the gateway derives', async () => {
+    const { url } = await startGateway({ ANONYMOUS_ACTORS: 'address' });
+    const storage = new MemoryStorage();
+    const [tab, other] = [0, 1].map(() => connect(url, { actor: null, environment: { storage } }));
+    const seen = new PostWatcher(other!, 'unnamed');
+    await reached(other!, 'synced');
+    await tab!.post('unnamed').like();
+    await seen.until(({ mine, counts }) => mine.includes('likes') && counts.likes === 1);
+    expect(storage.length).toBe(0);
   });
 
   test('views of a browser that a program drives are acknowledged and not counted, over sockets and HTTP', async () => {

@@ -18,7 +18,7 @@ const IPV4_MAPPED = '::ffff:';
 const NAT64 = '64:ff9b::';
 
 /** Shared by clients whose balancer gives no address, but for example `unknown`. */
-const NO_ADDRESS = 'no address';
+export const NO_ADDRESS = 'no address';
 
 /**
  * Tokens that an address may spend on reads, a second and at once: about 450 requests for one post, or ten for 500 posts

@@ -2,7 +2,8 @@ import type { Clock, Timer } from '../common/clock.js';
 import type { ActorKeys, Key64 } from '../counters/ids.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { KeySet } from './key-set.js';
-import { type ActorName, INT64_RULE, toActorKey, toGuestKey } from './name-hashing.js';
+import { NO_ADDRESS } from './address-limiter.js';
+import { type ActorName, INT64_RULE, toActorKey, toGuestKey, toVisitorKey } from './name-hashing.js';
 import type { TokenVerifier } from './token-verifier.js';
 
 /** The longest timer of Node: 24 days. The expiry of later tokens is not watched. */
@@ -10,7 +11,10 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** The actor at the other end of a connection or a request. */
 export interface Identity {
-  /** The actor's name, which its sessions belong to; `null` when none was given. */
+  /**
+   * The actor's name, which its sessions belong to; `null` when none was given. A session of nobody is found again after midnight and from
+   * another address.
+   */
   readonly actor: ActorName | null;
   /** The key under which the actor's toggles are kept; `null` when there is no actor. */
   readonly key: Key64 | null;
@@ -33,12 +37,21 @@ export interface Credentials {
   readonly actorField: 'actor' | 'Actor-Id';
 }
 
+/** The properties of a request by which a client without a name is recognised for a day. */
+export interface Visitor {
+  /** As AddressLimiter writes it. */
+  readonly address: string;
+  readonly userAgent: string | undefined;
+}
+
 export interface AuthenticatorOptions {
   /** Whether reading and watching require a token, too. */
   readonly requireTokenToRead: boolean;
   readonly actorKeys: ActorKeys;
   /** Whether clients without a token may add to some metrics. */
   readonly admitsGuests: boolean;
+  /** `null`: a client without a name has no actor. */
+  readonly visitorSecrets: { readonly current: Buffer } | null;
 }
 
 /** Identifies clients: by their token where the gateway verifies tokens, else by the name that they give. */
@@ -56,41 +69,49 @@ export class Authenticator {
 
   /**
    * Identifies a client that gets counts.
+   * @param visitor `null` where the actor makes no difference
    * @throws ProtocolError for an invalid token, a missing token where reading requires one, or an actor that `ACTOR_KEYS` rejects
    */
-  async identify(credentials: Credentials): Promise<Identity> {
+  async identify(credentials: Credentials, visitor: Visitor | null): Promise<Identity> {
     const isTokenMissing = this.tokenVerifier !== null && credentials.token === undefined;
     if (isTokenMissing && this.options.requireTokenToRead) {
       throw new ProtocolError('UNAUTHORIZED', 'a token is required; send one');
     }
-    return await this.#identify(credentials);
+    return await this.#identify(credentials, visitor);
   }
 
   /** Identifies a client that gets no counts: a guest needs no token, even where reading requires one. @throws ProtocolError */
-  identifySender(credentials: Credentials): Promise<Identity> {
-    return this.options.admitsGuests ? this.#identify(credentials) : this.identify(credentials);
+  identifySender(credentials: Credentials, visitor: Visitor): Promise<Identity> {
+    return this.options.admitsGuests ? this.#identify(credentials, visitor) : this.identify(credentials, visitor);
   }
 
-  async #identify(credentials: Credentials): Promise<Identity> {
+  async #identify(credentials: Credentials, visitor: Visitor | null): Promise<Identity> {
     const { token } = credentials;
-    if (this.tokenVerifier === null) return this.#identifyByName(credentials);
-    if (token === undefined) return this.#identifyGuest(credentials);
+    if (this.tokenVerifier === null) return this.#identifyByName(credentials, visitor);
+    if (token === undefined) return this.#identifyGuest(credentials, visitor);
     const { subject, expiresAtMs } = await this.tokenVerifier.verify(token);
     const key = toActorKey(subject, this.options.actorKeys);
     if (key === null) throw this.tokenVerifier.rejectActor(INT64_RULE);
     return { actor: subject, key, mayAct: true, isVerified: true, expiresAtMs };
   }
 
-  #identifyByName({ actor, actorField }: Credentials): Identity {
-    if (actor === undefined) return { ...UNNAMED, mayAct: true };
+  #identifyByName({ actor, actorField }: Credentials, visitor: Visitor | null): Identity {
+    if (actor === undefined) return { ...UNNAMED, key: this.#deriveKey(visitor), mayAct: true };
     const key = toActorKey(actor, this.options.actorKeys);
     if (key === null) throw new ProtocolError('BAD_REQUEST', `${actorField} ${INT64_RULE}`);
     return { ...UNNAMED, actor, key, mayAct: true };
   }
 
-  #identifyGuest({ actor }: Credentials): Identity {
-    if (actor === undefined || !this.options.admitsGuests) return UNNAMED;
+  #identifyGuest({ actor }: Credentials, visitor: Visitor | null): Identity {
+    if (actor === undefined || !this.options.admitsGuests) return { ...UNNAMED, key: this.#deriveKey(visitor) };
     return { ...UNNAMED, actor: { guest: actor }, key: toGuestKey(actor) };
+  }
+
+  #deriveKey(visitor: Visitor | null): Key64 | null {
+    const { visitorSecrets } = this.options;
+    // Clients of no known address would all be one actor.
+    if (visitorSecrets === null || visitor === null || visitor.address === NO_ADDRESS) return null;
+    return toVisitorKey(visitorSecrets.current, visitor.address, visitor.userAgent ?? '');
   }
 }
 

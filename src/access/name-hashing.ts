@@ -36,6 +36,19 @@ export function toGuestKey(name: string): Key64 {
 }
 
 /**
+ * The key of a client without a name on one day. Only a gateway that has the secret of that day can compute it, so no client can choose a
+ * name with this key. The idea is that of analytics without cookies: https://plausible.io/data-policy#how-we-count-unique-users-without-cookies
+ * @param address as AddressLimiter writes it
+ */
+export function toVisitorKey(secret: Buffer, address: string, userAgent: string): Key64 {
+  return first64(
+    createHmac('sha256', secret)
+      .update(JSON.stringify([address, userAgent]))
+      .digest(),
+  );
+}
+
+/**
  * The key of a client's session. It includes the actor, so that another actor who learns the session cannot use up its numbers.
  * @param actor `null` for a client without a name, so that its next connection finds the session again
  */

@@ -19,6 +19,7 @@ import { OriginPolicy } from '../access/origin-policy.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import { SuspicionLog } from '../access/suspicion-log.js';
 import { ThrottledLog } from '../access/throttled-log.js';
+import { VisitorSecrets } from '../access/visitor-secrets.js';
 import { TokenVerifier } from '../access/token-verifier.js';
 import { type Clock, systemClock } from '../common/clock.js';
 import { Fanout } from '../fanout/fanout.js';
@@ -53,6 +54,7 @@ import {
   STORE,
 } from '../config/injection-tokens.js';
 import { openRedis, openStore } from './open-store.js';
+import { openVisitorSecrets } from './open-visitor-secrets.js';
 import { provideLog } from './provide-log.js';
 import { random64 } from './random64.js';
 
@@ -82,6 +84,7 @@ export class CoreModule implements OnApplicationShutdown {
     @Inject(SINKS) private readonly sinks: Sinks,
     @Inject(EVENT_LOG) private readonly log: EventLog | null,
     @Inject(AGGREGATOR) private readonly aggregator: Aggregator | null,
+    @Inject(VisitorSecrets) private readonly visitorSecrets: VisitorSecrets | null,
   ) {}
 
   static register(settings: Settings): DynamicModule {
@@ -96,6 +99,7 @@ export class CoreModule implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
+    this.visitorSecrets?.close();
     await Promise.all([this.replication.close(), this.sinks.close(), this.aggregator?.close()]);
     await Promise.all([this.store.close(), this.log?.close()]);
   }
@@ -113,7 +117,19 @@ function provideAccess(settings: Settings): Provider[] {
       useFactory: (clock: Clock) => new GuardedClock(clock, (message) => new Logger('clock').warn(message)),
       inject: [CLOCK],
     },
-    { provide: Authenticator, useFactory: (clock: Clock) => createAuthenticator(settings, clock), inject: [CLOCK] },
+    {
+      provide: VisitorSecrets,
+      // The store comes first, because it locks DATA_DIR.
+      useFactory: (clock: Clock, redis: RedisClient | null) =>
+        openVisitorSecrets(settings, redis, clock, warnAbout('access')),
+      inject: [DATA_CLOCK, REDIS, STORE],
+    },
+    {
+      provide: Authenticator,
+      useFactory: (clock: Clock, visitorSecrets: VisitorSecrets | null) =>
+        createAuthenticator(settings, clock, visitorSecrets),
+      inject: [CLOCK, VisitorSecrets],
+    },
     { provide: GuestPolicy, useValue: new GuestPolicy(settings.guestMetrics) },
     {
       provide: OriginPolicy,
@@ -150,9 +166,9 @@ function warnAbout(context: string): (message: string) => void {
   return (message) => new Logger(context).warn(message);
 }
 
-function createAuthenticator(settings: Settings, clock: Clock): Authenticator {
+function createAuthenticator(settings: Settings, clock: Clock, visitorSecrets: VisitorSecrets | null): Authenticator {
   const { jwt, requireTokenToRead, actorKeys, guestMetrics } = settings;
-  const options = { requireTokenToRead, actorKeys, admitsGuests: guestMetrics.length > 0 };
+  const options = { requireTokenToRead, actorKeys, admitsGuests: guestMetrics.length > 0, visitorSecrets };
   if (jwt === null) return new Authenticator(null, options);
   const warn = warnAbout('tokens');
   const keys = jwt.jwksUrl === undefined ? null : new KeySet(jwt.jwksUrl, clock, warn);

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { ACTOR_KEYS } from '../counters/ids.js';
-import { METRIC_NAME, Metrics } from '../counters/metrics.js';
+import { METRIC_NAME } from '../counters/metrics.js';
 import { UNNAMED_REGION } from '../counters/pn-counter.js';
 import { CLOCK_TOLERANCE_MAX_S } from './jwt-settings.js';
+import { COUNTING } from './counting-settings.js';
 import { LOG } from './log-settings.js';
 import { parseOriginList } from './origin-list.js';
 import { parsePeers, REGION_PATTERN } from './peer-urls.js';
@@ -98,44 +98,6 @@ const STORE = {
     '`REDIS_URL` is `redis://[user:password@]host:port[/database]` (one server), `redis+sentinel://h:p,h:p/master` or `redis+cluster://h:p,h:p`; with TLS `rediss…`.',
     '`ACK=committed`: the store has the operation. The embedded store has it on disk; Redis has it in memory, and on disk as its `appendfsync` says.',
     '`ACK=replicated`: one Redis replica has the operation, too (`WAIT 1`).',
-  ],
-} satisfies SettingGroup;
-
-const COUNTING = {
-  title: 'Counting',
-  settings: {
-    METRICS: setting(
-      parsed((value) => Metrics.parse(value), '`name:kind,…`'),
-      'likes:toggle,views:tally',
-      'What is counted; more may be added at the end, such as …,shares:tally,saves:toggle',
-    ),
-    COUNT_BOTS: setting(
-      oneOf('true', 'false'),
-      'false',
-      'Whether views and other additions of crawlers and automated browsers are counted',
-    ),
-    TICK_MS: setting(integer(10, 60_000, 'ms'), '100', 'Least time between two updates of a post to a viewer'),
-    LIVE: setting(
-      oneOf('people', 'connections'),
-      'people',
-      'What live counts: each actor that watches a post once (people), or each connection',
-    ),
-    BUCKETS: setting(integer(1, 4096), '64', 'Shards of the posts; fixed for the lifetime of the data'),
-    ACTOR_KEYS: setting(
-      oneOf(...ACTOR_KEYS),
-      'hash',
-      'Actors have any name (hash), or are decimal int64 (int64); fixed for the lifetime of the data',
-    ),
-    POST_SECRET: optional(
-      matching(/^[!-~]{32,256}$/, '32 to 256 visible ASCII characters'),
-      'Only posts whose ids are signed with this secret exist; fixed for the lifetime of the data',
-    ),
-  },
-  notes: [
-    '`METRICS` begins with `likes` and `views`, and has at most 16 metrics. On existing data none may be removed or reordered.',
-    'A kind is `toggle`, `choice@GROUP`, `tally`, `unique` or `unique@WINDOW`, such as `unique@30m` ([protocol.md](protocol.md#kinds)). On existing data `toggle`, `choice@GROUP` and `unique` may replace each other, and so may `tally` and `unique@WINDOW` ([operations.md](operations.md#uniques-and-choices)).',
-    'With `ACTOR_KEYS=int64` any other actor name is rejected.',
-    '[operations.md](operations.md#sign-the-ids-of-posts) describes how to sign ids.',
   ],
 } satisfies SettingGroup;
 

@@ -40,6 +40,7 @@ function toSettings(env: Environment) {
     live: env.LIVE,
     buckets: env.BUCKETS,
     actorKeys: env.ACTOR_KEYS,
+    anonymousActors: env.ANONYMOUS_ACTORS,
     postSecret: env.POST_SECRET ?? null,
     publicUrl: env.PUBLIC_URL,
     allowedOrigins: env.ALLOWED_ORIGINS,

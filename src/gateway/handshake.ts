@@ -70,8 +70,9 @@ export class Handshake {
     this.#count(conn, address);
     const { token, actor, session, automated } = parsed.data;
     socket.data.address = address;
-    socket.data.isBot = this.bots.isBot(request.headers['user-agent'], automated);
-    const identity = await this.identities.identify({ token, actor, actorField: 'actor' });
+    const { 'user-agent': userAgent } = request.headers;
+    socket.data.isBot = this.bots.isBot(userAgent, automated);
+    const identity = await this.identities.identify({ token, actor, actorField: 'actor' }, { address, userAgent });
     socket.data.identity = identity;
     socket.data.session = session === undefined ? null : toSessionKey(identity.actor, session);
   }

@@ -30,7 +30,7 @@ export class CountReader {
    */
   async read(request: Request, posts: readonly string[], consistency: Consistency): Promise<PostCounts[]> {
     const address = this.reads.admit(request, posts.length, consistency);
-    await this.authenticator.identify(parseTokenOnly(request.headers));
+    await this.authenticator.identify(parseTokenOnly(request.headers), null);
     throwIfError(this.postSignatures?.checkAll(posts, this.addresses.addressOf(request)));
     return await rejectUnavailable(async () => {
       if (consistency === 'all') await this.globalRead.refresh(posts, address);

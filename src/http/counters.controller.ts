@@ -117,11 +117,12 @@ export class CountersController {
     let kind: OperationKind = 'unknown';
     try {
       const put = this.#parsePut(request, id, name, body);
-      const identity = await this.authenticator.identify(parseCredentials(request.headers));
+      const visitor = { address: this.addresses.addressOf(request), userAgent: request.headers['user-agent'] };
+      const identity = await this.authenticator.identify(parseCredentials(request.headers), visitor);
       throwIfError(this.guests.findRejection(identity, put.metric));
       const operation = this.#toOperation(put, identity);
       kind = operation.kind;
-      return { operation, creations: this.#admit(request, operation, identity), isLeftOut: put.isLeftOut };
+      return { operation, creations: this.#admit(visitor.address, operation, identity), isLeftOut: put.isLeftOut };
     } catch (error) {
       if (error instanceof ProtocolError) this.counts.add(kind, error.body.code);
       throw error;
@@ -149,11 +150,10 @@ export class CountersController {
   }
 
   #admit(
-    request: Request,
+    address: string,
     { kind, post, actor, session }: HttpOperation,
     { isVerified }: Identity,
   ): ClientCreations | null {
-    const address = this.addresses.addressOf(request);
     const waitMs = this.addresses.operationTokenBucket(address)?.take(this.clock.nowMs()) ?? 0;
     if (waitMs > 0) throw new ProtocolError('RATE_LIMITED', 'too many operations; slow down', waitMs);
     throwIfError(this.postSignatures?.check(post, address));

@@ -24,7 +24,7 @@ export class RegionsController {
   @Get()
   async readStatus(@Req() request: Request): Promise<{ region: string; peers: PeerStatusResponse[] }> {
     this.reads.admit(request, 0);
-    await this.authenticator.identify(parseTokenOnly(request.headers));
+    await this.authenticator.identify(parseTokenOnly(request.headers), null);
     const peers = this.replication.linkStatuses().map(toPeerStatus);
     return { region: this.settings.region, peers };
   }

@@ -57,7 +57,12 @@ beforeEach(async () => {
   const fanout = new Fanout(store, presence, systemClock, metrics, 10);
   lifecycle = new ClosingFlag();
   const suspicions = new SuspicionLog(systemClock, () => undefined);
-  const authenticator = new Authenticator(null, { requireTokenToRead: false, actorKeys: 'hash', admitsGuests: false });
+  const authenticator = new Authenticator(null, {
+    requireTokenToRead: false,
+    actorKeys: 'hash',
+    admitsGuests: false,
+    visitorSecrets: null,
+  });
   streams = new StreamRegistry(fanout, addresses, suspicions, authenticator, lifecycle, systemClock, { metrics });
   server = createServer((request, response) => {
     const outcome = streams.open(request as Request, response as Response, ['a', 'b'], true).catch((error: unknown) => {

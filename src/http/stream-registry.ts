@@ -62,7 +62,10 @@ export class StreamRegistry {
     this.addresses.connect(address, end);
     this.#carrying.add(socket);
     end.once('close', () => this.#carrying.delete(socket));
-    const { key, expiresAtMs } = await this.authenticator.identify(parseCredentials(request.headers));
+    const { key, expiresAtMs } = await this.authenticator.identify(parseCredentials(request.headers), {
+      address,
+      userAgent: request.headers['user-agent'],
+    });
     if (isGone(response)) return;
     if (request.method === 'HEAD') {
       response.writeHead(200, STREAM_HEADERS).end();

@@ -39,10 +39,10 @@ describe('a cluster that announces unreachable addresses', () => {
 });
 
 describe('an eviction policy', () => {
-  it('an eviction policy for keys with a time to live is accepted with a log line, because no key has one', async () => {
+  it('an eviction policy for keys with a time to live is accepted with a log line, because counts have none', async () => {
     const server = await startRedis({ args: ['--maxmemory-policy', 'volatile-lru'] });
     const { log } = await startGateway({ REDIS_URL: server.url });
-    expect(log.filter((line) => line.includes('maxmemory-policy volatile-lru evicts nothing here'))).toHaveLength(1);
+    expect(log.filter((line) => line.includes('maxmemory-policy volatile-lru evicts no counts'))).toHaveLength(1);
   });
 
   it('a change of the eviction policy while a gateway runs is logged, and so is its correction', async () => {

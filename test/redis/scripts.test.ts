@@ -5,7 +5,13 @@ import type { Redis } from 'ioredis';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
 import { LOG_CONSTANTS } from '../../src/log/redis/scripts/log-constants.js';
 import { LOG_KEY } from '../../src/log/redis/scripts/log-scripts.js';
-import { buildBucketKeys, buildPositionsKey, CONFIG_KEY, LEASES_KEY } from '../../src/store/redis/codec/redis-keys.js';
+import {
+  buildBucketKeys,
+  buildPositionsKey,
+  buildVisitorSecretKey,
+  CONFIG_KEY,
+  LEASES_KEY,
+} from '../../src/store/redis/codec/redis-keys.js';
 import { libraryTable, namesIn } from '../../src/store/redis/scripts/assemble-script.js';
 import { SCRIPT_CONSTANTS } from '../../src/store/redis/scripts/script-constants.js';
 import { type LuaFolder, Script } from '../../src/store/redis/scripts/script.js';
@@ -75,7 +81,7 @@ describe.each(SCRIPTS)('$file', ({ file, ...lua }) => {
   it('the script declares as many keys as its name says, by names that redis-keys.ts builds', () => {
     const declared = numbered('KEYS').map(([number, text]) => [number, text.split('  ')[0]]);
     const keys = Object.values<string>({ ...buildBucketKeys(0, '{g}') });
-    const deployment = [CONFIG_KEY, LEASES_KEY, LOG_KEY, buildPositionsKey('name')];
+    const deployment = [CONFIG_KEY, LEASES_KEY, LOG_KEY, buildPositionsKey('name'), buildVisitorSecretKey('day')];
     const built = new Set([...deployment, ...keys.map((one) => one.replace('{0}', '{b}'))]);
     const [, keyCount] = /-(\d+|n)\.lua$/.exec(file)!;
     const expected = Array.from({ length: Number(keyCount) || 0 }, (_, i) => String(i + 1));

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { AddressLimiter } from '../../access/address-limiter.js';
-import { Authenticator, type Credentials, type Identity } from '../../access/authenticator.js';
+import { Authenticator, type Credentials, type Identity, type Visitor } from '../../access/authenticator.js';
 import { BotFilter } from '../../access/bot-filter.js';
 import { type ClientCreations, CreationLimiter } from '../../access/creation-limiter.js';
 import { GuestPolicy } from '../../access/guest-policy.js';
@@ -73,11 +73,11 @@ export class EventAcceptor {
   ): Promise<{ client: EventClient; events: readonly ParsedEvent[] }> {
     try {
       const list = await readList(address);
-      const identity = await this.authenticator.identifySender(
-        mergeCredentials(parseCredentials(request.headers), list),
-      );
+      const visitor = { address, userAgent: request.headers['user-agent'] };
+      const credentials = mergeCredentials(parseCredentials(request.headers), list);
+      const identity = await this.authenticator.identifySender(credentials, visitor);
       throwIfError(this.guests.findRejectionOfAll(identity));
-      const client = this.#openClient(address, identity, list, request.headers['user-agent']);
+      const client = this.#openClient(visitor, identity, list);
       const parser = new EventParser(client, this.settings.metrics);
       return { client, events: list.events.map((value) => this.#parseEvent(parser, value, address)) };
     } catch (error) {
@@ -86,12 +86,7 @@ export class EventAcceptor {
     }
   }
 
-  #openClient(
-    address: string,
-    identity: Identity,
-    { session, automated }: EventList,
-    userAgent: string | undefined,
-  ): EventClient {
+  #openClient({ address, userAgent }: Visitor, identity: Identity, { session, automated }: EventList): EventClient {
     const creations = this.#openCreations(address, identity);
     return {
       address,

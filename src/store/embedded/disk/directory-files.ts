@@ -6,11 +6,12 @@ export const DATA_FILE = 'counters.mdb';
 const LOCK_FILE = 'lock';
 /** Exists while no gateway has the directory open, and describes the data file that the last one left. */
 const CLOSED_FILE = 'closed';
-const FILES = [DATA_FILE, `${DATA_FILE}-lock`, LOCK_FILE, CLOSED_FILE];
+export const VISITOR_SECRETS_FILE = 'visitor-secrets.json';
+const FILES = [DATA_FILE, `${DATA_FILE}-lock`, LOCK_FILE, CLOSED_FILE, VISITOR_SECRETS_FILE];
 
 /** Only the owner may read names of posts and keys of actors. */
 const DIRECTORY_MODE = 0o700;
-const FILE_MODE = 0o600;
+export const FILE_MODE = 0o600;
 const OF_OTHERS = 0o077;
 
 /**

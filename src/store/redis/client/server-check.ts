@@ -48,7 +48,7 @@ export async function checkServer(
   const policy = info.get('maxmemory_policy') ?? '?';
   if (evictsCounts(policy)) reject(`has maxmemory-policy ${policy}, which evicts keys; set it to noeviction`);
   if (policy !== 'noeviction') {
-    warn(`Redis ${server.name}: maxmemory-policy ${policy} evicts nothing here: no key has a time to live`);
+    warn(`Redis ${server.name}: maxmemory-policy ${policy} evicts no counts: they have no time to live`);
   }
   if (replicated && countOnlineReplicas(info) === 0) reject('has no replica online, which ACK=replicated needs');
   await checkScripts(server, reject);
@@ -60,7 +60,7 @@ export async function readEvictionPolicy(server: ServerConnection): Promise<stri
   return parseInfo(await server.sendCommand('info', ['memory'])).get('maxmemory_policy') ?? '?';
 }
 
-/** The policies `volatile-…` evict only keys with a time to live, which none of ours has. */
+/** The policies `volatile-…` evict only keys with a time to live, which no counts have. */
 export function evictsCounts(policy: string): boolean {
   return policy !== 'noeviction' && !policy.startsWith('volatile-');
 }

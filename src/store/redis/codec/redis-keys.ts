@@ -105,6 +105,11 @@ export function buildPositionsKey(copy: string): string {
   return `tc:positions:${copy}`;
 }
 
+/** The secret of a UTC day such as 2026-11-30, from which the keys of visitors are derived. */
+export function buildVisitorSecretKey(day: string): string {
+  return `tc:visitor_secret:${day}`;
+}
+
 /** The channel on which a post's counts are published. */
 export function buildCountsChannel(bucket: number, post: string): string {
   return buildPrefix(bucket) + BUCKET_KEYS.COUNTS_CHANNEL + post;
