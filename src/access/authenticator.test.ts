@@ -122,7 +122,11 @@ describe('visitors without a name', () => {
     ['another address', { ...visitor, address: '203.0.113.8' }, secret],
     ['another browser', { ...visitor, userAgent: 'Mozilla/5.0 (Windows NT 10.0)' }, secret],
     ['no user agent', { ...visitor, userAgent: undefined }, secret],
-    ['an address that takes a letter of its user agent', { address: `${visitor.address}M`, userAgent: visitor.userAgent.slice(1) }, secret],
+    [
+      'an address that takes a letter of its user agent',
+      { address: `${visitor.address}M`, userAgent: visitor.userAgent.slice(1) },
+      secret,
+    ],
     ['another day', visitor, Buffer.alloc(32, 2)],
   ])('a visitor with %s is another actor', async (_, other, current) => {
     const { key } = await authenticator.identify(nothing, visitor);
