@@ -125,8 +125,10 @@ describe(`${CLIENTS} clients that hop between ${GATEWAYS} gateways on one Redis`
       for (const gateway of gateways) gateway.keepAnswers();
       expect(findTwiceCounted(visits)).toEqual([]);
       const expected = countReaders(visits);
-      for (const { url } of gateways)
+      for (const { url } of gateways) {
+        await until(async () => (await fetch(`${url}/readyz`)).ok, `${url} is ready`);
         expect({ seed, url, counts: await readReaders(url, posts) }).toEqual({ seed, url, counts: expected });
+      }
     },
   );
 

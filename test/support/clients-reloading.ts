@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { OperationResponse } from '../../src/protocol/messages.js';
 import { type Client, connect, expectOk } from './clients.js';
 import type { Random } from './random.js';
 
 /** Probability that a client leaves for another gateway before its operations are acknowledged. */
 const HOP = 1 / 4;
+/** The wait after an error without `retryAfterMs`. */
+const RETRY_MS = 100;
 
 /** A page with a vote, metrics `readers` and `reads`, that an actor opens again and again, through any of these gateways. */
 export interface ReloadingClient {
@@ -43,13 +46,18 @@ export async function visitPage({ urls, actor, options, random }: ReloadingClien
   }
 }
 
-async function operate(socket: Client, post: string, option: string): Promise<readonly OperationResponse[]> {
+/** @returns `null` if the operations have to be sent again */
+async function operate(socket: Client, post: string, option: string): Promise<readonly OperationResponse[] | null> {
   const answers = await Promise.all([
     socket.emitWithAck('add', { post, metric: 'readers', seq: 1 }),
     socket.emitWithAck('add', { post, metric: 'reads', seq: 2 }),
     socket.emitWithAck('set', { post, metric: option, on: true, seq: 3 }),
   ]);
-  return answers.map(expectOk);
+  const rejected = answers.find((answer) => !answer.ok && answer.error.retryable);
+  if (rejected === undefined || rejected.ok) return answers.map(expectOk);
+  // On a slow machine a commit may exceed its deadline.
+  await sleep(rejected.error.retryAfterMs ?? RETRY_MS);
+  return null;
 }
 
 /** Resolves when the connection has ended, or, if the client hops, once it has sent its operations. */
