@@ -50,10 +50,11 @@ export interface Post {
   add(metric: string, by?: number): Promise<void>;
   /** Turns a toggle on or off; `like` and `unlike` do so for `likes`. */
   set(metric: string, on: boolean): Promise<void>;
-  /** Turns an option of a choice on, and the other one of its group off. Rejects with BAD_REQUEST if there is no such option. */
-  choose(option: string): Promise<void>;
-  /** Takes a choice back. */
-  unchoose(option: string): Promise<void>;
+  /**
+   * Turns an option of a choice on, and the other one of its group off; with `false` it takes the choice back. Rejects with
+   * BAD_REQUEST if there is no such option.
+   */
+  choose(option: string, on?: boolean): Promise<void>;
 }
 
 export interface LiveCountsEvents {
@@ -159,8 +160,7 @@ export class Client implements LiveCounts {
       view: () => this.#perform(id, 'views', 1),
       add: (metric, by = 1) => this.#perform(id, metric, by),
       set: (metric, on) => this.#perform(id, metric, on),
-      choose: (option) => this.#choose(id, option, true),
-      unchoose: (option) => this.#choose(id, option, false),
+      choose: (option, on = true) => this.#choose(id, option, on),
     };
   }
 

@@ -72,10 +72,7 @@ export class PostCounts {
   /** Records that the operation is on its way, for the first time or again. */
   sent(seq: number): void {
     const pending = this.#pending.get(seq);
-    if (!pending || pending.wasSent) return;
-    const affected = this.rules.affected(pending).map((metric) => [metric, this.#shown(metric)] as const);
-    pending.wasSent = true;
-    for (const [metric, shown] of affected) if (shown !== undefined) this.#expected.set(metric, shown);
+    if (pending && !pending.wasSent) this.#moveShown(pending, () => (pending.wasSent = true));
   }
 
   /**
@@ -121,9 +118,9 @@ export class PostCounts {
     if (!taken) return;
     // Counts and toggles come from the same moment: a toggle that is on is included in the count.
     for (const operation of this.#pending.values()) {
-      if (typeof operation.value !== 'boolean') continue;
-      for (const metric of this.rules.affected(operation))
-        this.#expected.set(metric, this.#gatewayCount(metric) + this.#effects(metric).total);
+      for (const [metric, effect] of this.rules.effects(operation))
+        if (typeof effect === 'boolean')
+          this.#expected.set(metric, this.#gatewayCount(metric) + this.#effects(metric).total);
     }
   }
 
@@ -133,8 +130,11 @@ export class PostCounts {
 
   /** Takes a toggle that this actor changed through another connection. It arrives before the counts that include it. */
   applyToggle(metric: string, on: boolean): void {
-    for (const affected of this.rules.affected({ metric, value: on }))
-      this.#setToggle(affected, on && affected === metric);
+    for (const [changed, value] of this.rules.effects({ metric, value: on })) {
+      if (this.#toggles.has(changed) !== value) this.#lags.set(changed, value ? 1 : -1);
+      if (value) this.#toggles.add(changed);
+      else this.#toggles.delete(changed);
+    }
   }
 
   /** The change since the last call; undefined before the first counts, and when nothing has changed. */
@@ -143,9 +143,8 @@ export class PostCounts {
     const counts = new Map(this.#gatewayCounts);
     const toggles = new Set(this.#toggles);
     for (const operation of this.#pending.values()) {
-      for (const metric of this.rules.affected(operation)) {
-        counts.set(metric, this.#shown(metric) ?? 0);
-        const effect = this.rules.effectOn(metric, operation);
+      for (const [metric, effect] of this.rules.effects(operation)) {
+        counts.set(metric, this.#shown(metric)!);
         if (effect === true) toggles.add(metric);
         if (effect === false) toggles.delete(metric);
       }
@@ -164,31 +163,26 @@ export class PostCounts {
     return { counts: toCounts(this.#lastEmitted.counts), delta: {}, mine: this.#lastEmitted.mine, source: 'snapshot' };
   }
 
-  #setToggle(metric: string, on: boolean): void {
-    if (this.#toggles.has(metric) !== on) this.#lags.set(metric, on ? 1 : -1);
-    if (on) this.#toggles.add(metric);
-    else this.#toggles.delete(metric);
-  }
-
   #gatewayCount(metric: string): number {
     return this.#gatewayCounts?.get(metric) ?? 0;
   }
 
   #remove(seq: number): void {
     this.#pending.delete(seq);
-    const metrics = new Set([...this.#pending.values()].flatMap((operation) => this.rules.affected(operation)));
-    for (const metric of this.#expected.keys()) if (!metrics.has(metric)) this.#expected.delete(metric);
+    const left = [...this.#pending.values()];
+    for (const metric of this.#expected.keys())
+      if (!left.some((operation) => this.rules.effects(operation).has(metric))) this.#expected.delete(metric);
   }
 
   /** Moves the shown counts by the same amount as the effect of all pending operations. */
   #moveShown(operation: ClientOperation, change: () => void): void {
-    const before = this.rules.affected(operation).map((metric) => {
-      return { metric, shown: this.#shown(metric), total: this.#effects(metric).total };
+    const differences = Array.from(this.rules.effects(operation).keys(), (metric) => {
+      return [metric, this.#shown(metric)! - this.#effects(metric).total] as const;
     });
     change();
-    if (this.#pending.size === 0) return;
-    for (const { metric, shown, total } of before)
-      if (shown !== undefined) this.#expected.set(metric, shown + this.#effects(metric).total - total);
+    if (!this.#gatewayCounts || this.#pending.size === 0) return;
+    for (const [metric, difference] of differences)
+      this.#expected.set(metric, difference + this.#effects(metric).total);
   }
 
   #shown(metric: string): number | undefined {
@@ -207,7 +201,7 @@ export class PostCounts {
     let total = 0;
     const mayBeIn = [0];
     for (const operation of this.#pending.values()) {
-      const effect = this.rules.effectOn(metric, operation);
+      const effect = this.rules.effects(operation).get(metric);
       if (effect === undefined) continue;
       total += typeof effect === 'number' ? effect : Number(effect) - Number(on);
       if (typeof effect === 'boolean') on = effect;

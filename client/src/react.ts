@@ -29,6 +29,7 @@ interface Actions {
   readonly view: () => Promise<void>;
   readonly add: (metric: string, by?: number) => Promise<void>;
   readonly set: (metric: string, on: boolean) => Promise<void>;
+  readonly choose: (option: string, on?: boolean) => Promise<void>;
 }
 
 export interface LivePost extends Actions {
@@ -38,6 +39,23 @@ export interface LivePost extends Actions {
   readonly mine: readonly string[];
   /** Whether this actor likes it. */
   readonly liked: boolean;
+  /** Set if the gateway rejected the subscription. */
+  readonly error: LiveCountsError | undefined;
+}
+
+interface Option {
+  readonly option: string;
+  readonly count: number;
+  readonly isChosen: boolean;
+}
+
+export interface LiveChoice {
+  /** In the order of the gateway's settings; empty until the first counts arrive, and on a server. */
+  readonly options: readonly Option[];
+  /** This actor's choice. */
+  readonly chosen: string | undefined;
+  /** Makes a choice, or with `false` takes it back; the same function from render to render. */
+  readonly choose: Actions['choose'];
   /** Set if the gateway rejected the subscription. */
   readonly error: LiveCountsError | undefined;
 }
@@ -68,6 +86,18 @@ export function useLiveCounts(postId: string, live?: LiveCounts): LivePost {
   const { change, error } = useSyncExternalStore(subscribe, state, onServer);
   const mine = change?.mine ?? NONE;
   return { counts: change?.counts, mine, liked: mine.includes('likes'), error, ...actions };
+}
+
+/**
+ * The options of a group of choices of a post, live while the component is mounted. Shares its subscription with
+ * `useLiveCounts`.
+ */
+export function useChoice(postId: string, group: string, live?: LiveCounts): LiveChoice {
+  const client = useClient(live);
+  const { counts, mine, choose, error } = useLiveCounts(postId, client);
+  const names = counts ? client.options(group) : NONE;
+  const options = names.map((option) => ({ option, count: counts?.[option] ?? 0, isChosen: mine.includes(option) }));
+  return { options, chosen: names.find((option) => mine.includes(option)), choose, error };
 }
 
 /**
@@ -127,6 +157,7 @@ function createStore(post: Post): Store {
       view: () => post.view(),
       add: (metric, by) => post.add(metric, by),
       set: (metric, on) => post.set(metric, on),
+      choose: (option, on) => post.choose(option, on),
     },
   };
 }

@@ -1,17 +1,20 @@
 import { createLiveCounts } from './live-counts.js';
 import { findGateway } from './widgets/page-client.js';
 import { registerElements } from './widgets/register-elements.js';
+import type { ChoiceTurned, LiveChoice } from './widgets/live-choice.js';
 import type { LiveCount } from './widgets/live-count.js';
-import type { LiveCountChange, LiveFailure } from './widgets/live-element.js';
+import type { LiveFailure } from './widgets/live-element.js';
 import type { LikeTurned, LiveLike } from './widgets/live-like.js';
 import type { LiveViewers } from './widgets/live-viewers.js';
+import type { LiveCountChange } from './widgets/number-element.js';
 
 export * from './live-counts.js';
 export { connectWidgets } from './widgets/page-client.js';
-export type { LikeTurned, LiveCount, LiveCountChange, LiveFailure, LiveLike, LiveViewers };
+export type { ChoiceTurned, LikeTurned, LiveChoice, LiveCount, LiveCountChange, LiveFailure, LiveLike, LiveViewers };
 
 declare global {
   interface HTMLElementTagNameMap {
+    'live-choice': LiveChoice;
     'live-count': LiveCount;
     'live-like': LiveLike;
     'live-viewers': LiveViewers;
@@ -19,9 +22,10 @@ declare global {
   interface HTMLElementEventMap {
     'live-count-change': CustomEvent<LiveCountChange>;
     'live-error': CustomEvent<LiveFailure>;
+    'live-choice': CustomEvent<ChoiceTurned>;
     'live-like': CustomEvent<LikeTurned>;
   }
 }
 
-/** Loading this defines `<live-like>`, `<live-count>` and `<live-viewers>`. A script connects to the gateway it came from. */
+/** Loading this defines the elements `live-…`. A script connects to the gateway it came from. */
 registerElements(() => createLiveCounts(findGateway(import.meta.url)));

@@ -88,7 +88,7 @@ describe('clients of a gateway', () => {
     expect(followed.last).toMatchObject({ counts: { yes: 0, no: 1 }, delta: { yes: -1, no: 1 }, mine: ['no'] });
     await chosen;
     await seen.until(({ mine, counts }) => mine.join() === 'no' && counts['yes'] === 0 && counts['no'] === 1);
-    await tab.post('poll').unchoose('no');
+    await tab.post('poll').choose('no', false);
     await followed.until(({ mine, counts }) => mine.length === 0 && counts['no'] === 0);
     expect(followed.changes.every(({ mine }) => mine.length < 2)).toBe(true);
   });
@@ -97,7 +97,7 @@ describe('clients of a gateway', () => {
     const live = connect(gateway.url);
     live.post('poll').subscribe(() => undefined);
     await reached(live, 'synced');
-    const message = '"likes" is not an option; the options of this gateway are vote: yes, no';
+    const message = '"likes" is not an option; the gateway has {"vote":["yes","no"]}';
     await expect(live.post('poll').choose('likes')).rejects.toMatchObject({ code: 'BAD_REQUEST', message });
     expect(live.waiting).toBe(0);
   });

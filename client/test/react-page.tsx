@@ -3,7 +3,7 @@ import { StrictMode, useEffect, useState } from 'react';
 import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { createLiveCounts } from 'tallycast-client';
-import { LiveCountsProvider, useLiveCounts, useView } from 'tallycast-client/react';
+import { LiveCountsProvider, useChoice, useLiveCounts, useView } from 'tallycast-client/react';
 import type { ReactPageControls } from './react-page-controls.js';
 
 const live = createLiveCounts(new URLSearchParams(location.search).get('gateway')!);
@@ -32,6 +32,16 @@ function Viewed({ post }: { post: string }) {
   return <Row post={post} />;
 }
 
+function Poll({ post }: { post: string }) {
+  const { options, chosen, choose } = useChoice(post, 'vote');
+  const buttons = options.map(({ option, count, isChosen }) => (
+    <button key={option} aria-pressed={isChosen} onClick={() => void choose(option, !isChosen)}>
+      {option} {count}
+    </button>
+  ));
+  return <li data-chosen={chosen}>{buttons}</li>;
+}
+
 let mounts = 0;
 let setPosts: (posts: readonly string[]) => void;
 
@@ -42,9 +52,10 @@ function Page({ initial }: { initial: readonly string[] }) {
     mounts++;
   }, []);
   // Keyed by index, not by post, because the test gives a mounted component another post.
-  return posts.map((post, index) =>
-    post.startsWith('viewed') ? <Viewed key={index} post={post} /> : <Row key={index} post={post} />,
-  );
+  return posts.map((post, index) => {
+    const Item = post.startsWith('viewed') ? Viewed : post.startsWith('poll') ? Poll : Row;
+    return <Item key={index} post={post} />;
+  });
 }
 
 /** StrictMode is outermost, because it mounts twice only what is below it. */

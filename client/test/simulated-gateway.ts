@@ -186,9 +186,14 @@ export class SimulatedGateway {
     if (changes.length === 0) return;
     this.#post(post).v++;
     this.#recordChange(post, Object.fromEntries(changes.map(({ metric: one, on }) => [one, on ? 1 : -1])));
-    for (const other of this.viewers) {
-      if (other === viewer || other.kind !== 'socket' || other.actor !== actor || UNIQUES.includes(metric)) continue;
-      for (const event of changes) other.mine(event);
+    // After the acknowledgement, which does not say which other options were put off.
+    if (!UNIQUES.includes(metric)) this.clock.after(0, () => this.#notify(actor, changes, { viewer, metric }));
+  }
+
+  #notify(actor: string, events: readonly MineEvent[], sender: { viewer: Sender | undefined; metric: string }): void {
+    for (const viewer of this.viewers) {
+      if (viewer.kind !== 'socket' || viewer.actor !== actor) continue;
+      for (const event of events) if (viewer !== sender.viewer || event.metric !== sender.metric) viewer.mine(event);
     }
   }
 

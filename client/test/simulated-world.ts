@@ -128,8 +128,7 @@ export class SimulatedPage {
 }
 
 function act(handle: Post, metric: string, on: boolean): Promise<void> {
-  if (!OPTIONS.includes(metric)) return handle.set(metric, on);
-  return on ? handle.choose(metric) : handle.unchoose(metric);
+  return OPTIONS.includes(metric) ? handle.choose(metric, on) : handle.set(metric, on);
 }
 
 /** Two tabs of one actor and a page of another one, at a gateway, with a simulated clock and seeded randomness. */

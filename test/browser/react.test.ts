@@ -33,7 +33,8 @@ beforeAll(async () => {
   const args = [vite, 'build', directory, '--mode', 'development', '--logLevel', 'warn'];
   await promisify(execFile)(process.execPath, args, { env: { ...process.env, NODE_ENV: 'development' } });
   server = await serveFiles(join(directory, 'dist'));
-  gateway = await startGateway({ ALLOWED_ORIGINS: server.url });
+  const METRICS = 'likes:toggle,views:tally,yes:choice@vote,no:choice@vote';
+  gateway = await startGateway({ ALLOWED_ORIGINS: server.url, METRICS });
   browser = await launchChromium();
 });
 
@@ -148,6 +149,16 @@ describe('useLiveCounts', () => {
     expect(await window.evaluate(() => page.mismatches)).toEqual([]);
     expect(complaints).toEqual([]);
   });
+});
+
+test('useChoice shows the options with their numbers and the choice, which can be changed and taken back', async () => {
+  const window = await openMounted(['poll']);
+  await window.getByRole('button', { name: 'yes 0', pressed: false }).click();
+  await window.locator('[data-chosen=yes]').getByRole('button', { name: 'yes 1', pressed: true }).waitFor();
+  await window.getByRole('button', { name: 'no 0' }).click();
+  await window.locator('[data-chosen=no]').getByRole('button', { name: 'yes 0', pressed: false }).waitFor();
+  await window.getByRole('button', { name: 'no 1', pressed: true }).click();
+  await window.locator('li:not([data-chosen])').getByRole('button', { name: 'no 0', pressed: false }).waitFor();
 });
 
 test('useView counts one view although StrictMode mounts twice, and one for each further post', async () => {

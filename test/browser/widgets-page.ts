@@ -8,7 +8,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const IN_PAGE = `
   globalThis.violations = [];
   addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective + ' ' + event.blockedURI));
-  globalThis.widgets = () => [...document.querySelectorAll('live-count, live-like, live-viewers')];
+  globalThis.widgets = () => [...document.querySelectorAll('live-choice, live-count, live-like, live-viewers')];
   globalThis.animations = () => widgets().flatMap(({ shadowRoot }) => shadowRoot?.getAnimations() ?? []);
   globalThis.frames = (count) => new Promise((resolve) => {
     const next = () => (count-- > 0 ? requestAnimationFrame(next) : resolve());
@@ -40,14 +40,14 @@ export async function openWidgets(
   page.on('pageerror', ({ message }) => errors.push(message));
   const policy = `default-src 'self'; connect-src 'self' ${url.replace('http', 'ws')}; require-trusted-types-for 'script'`;
   const html = `<!doctype html><html lang="en"><title>Widgets</title><link rel="stylesheet" href="/widgets.css">${body}</html>`;
-  await page.route(`${url}/widgets`, (route) =>
+  await context.route(`${url}/widgets`, (route) =>
     route.fulfill({
       contentType: 'text/html; charset=utf-8',
       headers: { 'Content-Security-Policy': policy },
       body: html,
     }),
   );
-  await page.route(`${url}/widgets.css`, (route) =>
+  await context.route(`${url}/widgets.css`, (route) =>
     route.fulfill({ contentType: 'text/css', body: 'body { color-scheme: light dark } .row { block-size: 40px }' }),
   );
   await page.goto(`${url}/widgets`);

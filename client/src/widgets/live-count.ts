@@ -1,10 +1,11 @@
-import { LiveElement } from './live-element.js';
+import { reflect } from './live-element.js';
+import { NumberElement } from './number-element.js';
 
 /**
  * `<live-count post="42" metric="views">`: a count of a post, `likes` by default. With `count` it adds one to the tally
  * when it first comes into view.
  */
-export class LiveCount extends LiveElement {
+export class LiveCount extends NumberElement {
   #countedPost = '';
 
   get metric(): string {
@@ -12,7 +13,7 @@ export class LiveCount extends LiveElement {
   }
 
   set metric(metric: string | null | undefined) {
-    this.reflect('metric', metric);
+    reflect(this, 'metric', metric);
   }
 
   override get count(): number | undefined {
@@ -21,7 +22,7 @@ export class LiveCount extends LiveElement {
 
   /** Sets the attribute `count`, not the number. */
   override set count(count: boolean | number | string | null | undefined) {
-    this.reflect('count', count === false || count === undefined || count === null ? null : '');
+    reflect(this, 'count', count === false || count === undefined || count === null ? null : '');
   }
 
   protected override seen(): void {

@@ -1,7 +1,7 @@
-import { LiveElement } from './live-element.js';
+import { NumberElement } from './number-element.js';
 
 /** `<live-viewers post="42">`: the number of viewers of the post. */
-export class LiveViewers extends LiveElement {
+export class LiveViewers extends NumberElement {
   readonly metric = 'live';
 
   constructor() {

@@ -1,4 +1,5 @@
 import type { LiveCounts } from '../client.js';
+import { LiveChoice } from './live-choice.js';
 import { LiveCount } from './live-count.js';
 import { LiveLike } from './live-like.js';
 import { LiveViewers } from './live-viewers.js';
@@ -11,4 +12,5 @@ export function registerElements(create: () => LiveCounts): void {
   customElements.define('live-count', LiveCount);
   customElements.define('live-viewers', LiveViewers);
   customElements.define('live-like', LiveLike);
+  customElements.define('live-choice', LiveChoice);
 }

@@ -28,16 +28,18 @@ bdi { display: inline-block }
 .up::before, .down::before { content: attr(data-was) / ''; position: absolute; inset-inline-start: 0 }
 .up::before { inset-block-end: 100% }
 .down::before { inset-block-start: 100% }
-[part=dot] {
+[part=dot], [part=label]::before {
+  content: '';
   display: inline-block;
+  box-sizing: border-box;
   inline-size: .5em;
   aspect-ratio: 1;
   margin-inline-end: var(--live-gap, .4em);
   border-radius: 50%;
-  background: var(--live-accent, light-dark(#1b7f3b, #4ade80));
   vertical-align: .1em;
 }
-[part=button] {
+[part=dot] { background: var(--live-accent, light-dark(#1b7f3b, #4ade80)) }
+[part~=button] {
   display: inline-flex;
   position: relative;
   align-items: baseline;
@@ -50,8 +52,8 @@ bdi { display: inline-block }
   border: 1px solid color-mix(in srgb, currentColor 35%, transparent);
   border-radius: 99em;
 }
-:host([data-on]) [part=button] { border-color: var(--accent) }
-[part=button]:hover { background: color-mix(in srgb, var(--accent) 10%, transparent) }
+:host([data-on]) [part~=button], [part~=chosen] { border-color: var(--accent) }
+[part~=button]:hover { background: color-mix(in srgb, var(--accent) 10%, transparent) }
 button {
   position: absolute;
   inset: 0;
@@ -65,9 +67,12 @@ button {
 button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 [part=icon] { align-self: center; inline-size: 1.2em; fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round }
 :host([data-on]) [part=icon] { fill: var(--accent); stroke: var(--accent) }
+[role=group] { display: inline-flex; flex-wrap: wrap; gap: .5em; --live-size: initial }
+[part=label]::before { border: 1px solid }
+[part~=chosen] [part=label]::before { border: .25em solid var(--accent); background: var(--accent) }
 @media (prefers-reduced-motion: no-preference) {
   [part=icon] { transition: transform .15s }
-  [part=button]:active [part=icon] { transform: scale(.8) }
+  [part~=button]:active [part=icon] { transform: scale(.8) }
 }
 @media (forced-colors: active) {
   :host([data-on]) [part=icon] { fill: currentColor; stroke: currentColor }
