@@ -49,11 +49,14 @@ describe('a data directory or a data file of the wrong type', () => {
     );
   });
 
-  it.each(['counters.mdb', 'counters.mdb-lock', 'lock', 'closed', 'visitor-secrets.json'])('a gateway reports a pipe as %s', async (name) => {
-    const path = mkdtempSync(join(home, 'has-'));
-    execFileSync('mkfifo', [join(path, name)]);
-    expect(await readFailure(path)).toBe(`DATA_DIR ${path}: its ${name} is not a file; remove it`);
-  });
+  it.each(['counters.mdb', 'counters.mdb-lock', 'lock', 'closed', 'visitor-secrets.json'])(
+    'a gateway reports a pipe as %s',
+    async (name) => {
+      const path = mkdtempSync(join(home, 'has-'));
+      execFileSync('mkfifo', [join(path, name)]);
+      expect(await readFailure(path)).toBe(`DATA_DIR ${path}: its ${name} is not a file; remove it`);
+    },
+  );
 
   it('a gateway reports a socket as data file', async () => {
     const path = mkdtempSync(join(home, 's-'));
