@@ -54,7 +54,7 @@ describe('the packed package', () => {
     'tallycast-client/http': ['LiveCountsError', 'createLiveCounts'],
     'tallycast-client/widgets': ['LiveCountsError', 'connectWidgets', 'createLiveCounts'],
     'tallycast-client/widgets/http': ['LiveCountsError', 'connectWidgets', 'createLiveCounts'],
-    'tallycast-client/react': ['LiveCountsProvider', 'useLiveCounts', 'useView'],
+    'tallycast-client/react': ['LiveCountsProvider', 'useChoice', 'useLiveCounts', 'useView'],
   };
 
   test.each(Object.entries(MODULES))('Node.js without a DOM can import %s', async (name, exported) => {
