@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { build } from 'vite';
 
+const { resolve: locate } = createRequire(import.meta.url);
 const NATIVE = ['lmdb', 'fs-native-extensions'];
 /** NestJS and pg try to import these and work without them. */
 const OPTIONAL = [
@@ -21,6 +22,8 @@ const DOCS_FILES = [
 await build({
   configFile: false,
   logLevel: 'warn',
+  // Express, Multer, Socket.IO and Engine.IO have a copy of this table each, which takes 5 ms of a boot.
+  resolve: { alias: { 'mime-db': locate('mime-db') } },
   ssr: { noExternal: true, external: [...NATIVE, ...OPTIONAL], target: 'node' },
   build: {
     ssr: true,
@@ -49,6 +52,6 @@ for (const folder of ['src/store/redis/scripts', 'src/log/redis/scripts']) {
   }
 }
 
-const swaggerUi = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+const swaggerUi = dirname(locate('swagger-ui-dist/package.json'));
 mkdirSync('dist/docs', { recursive: true });
 for (const file of DOCS_FILES) cpSync(join(swaggerUi, file), join('dist/docs', file));

@@ -3,8 +3,7 @@ import { isOnServer } from '../config/log-url.js';
 import type { NatsTarget } from '../config/nats-url.js';
 import type { Settings } from '../config/settings.js';
 import type { EventLog } from '../log/event-log.js';
-import { connectNats } from '../log/nats/connect-nats.js';
-import { NatsLog, type NatsLogOptions } from '../log/nats/nats-log.js';
+import type { NatsLogOptions } from '../log/nats/nats-log.js';
 import { RedisLog } from '../log/redis/redis-log.js';
 import { RedisClient } from '../store/redis/client/redis-client.js';
 import { random64 } from './random64.js';
@@ -35,6 +34,9 @@ async function openNatsLog(
   const { server, stream, tls } = target;
   const url = `${tls ? 'nats+tls' : 'nats'}://${server}?stream=${stream}`;
   const bytesMax = options.eventsMax * BYTES_PER_EVENT;
+  // Imported here, because loading the client takes a twentieth of the CPU of a boot.
+  const { connectNats } = await import('../log/nats/connect-nats.js');
+  const { NatsLog } = await import('../log/nats/nats-log.js');
   try {
     return await NatsLog.open(await connectNats(target), {
       ...options,
