@@ -28,7 +28,7 @@ export interface VisitorSecretsOptions {
 
 /**
  * The secrets from which the keys of visitors are derived: a random one for each UTC day, the same on all gateways of a store. The store
- * forgets it after two days, and the gateway with the next one. Without it nobody can find out whom a key belonged to.
+ * forgets it at the end of the next day, and the gateway with the next secret. Without it nobody can find out whom a key belonged to.
  */
 export class VisitorSecrets {
   /** By day since 1970. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { explainNoDecrement, LIKES, Metrics, METRICS_MAX, OPTIONS_MAX, VIEWS } from './metrics.js';
+import { explainMisfit, explainNoDecrement, LIKES, Metrics, METRICS_MAX, OPTIONS_MAX, VIEWS } from './metrics.js';
 
 const REQUIRED = 'likes:toggle,views:tally';
 const OPTIONS = Array.from({ length: OPTIONS_MAX }, (_, i) => `o${i}:choice@vote`).join(',');
@@ -91,4 +91,32 @@ it('a metric that cannot be counted down is explained by its name and kind', () 
   const [likes, views] = Metrics.parse(REQUIRED).list;
   expect(explainNoDecrement(likes!)).toBeNull();
   expect(explainNoDecrement(views!)).toBe('views is a tally, which only grows');
+});
+
+it.each([
+  ['likes:toggle,views:tally', 'likes:toggle,views:tally,saves:toggle', null],
+  [
+    'likes:toggle,views:tally,saves:toggle',
+    'likes:toggle,views:tally',
+    /^METRICS must begin with likes,views,saves, in/,
+  ],
+  [
+    'likes:toggle,views:tally,a:tally',
+    'likes:toggle,views:tally,b:tally',
+    /^METRICS must begin with likes,views,a, in/,
+  ],
+  [
+    'likes:toggle,views:tally',
+    'likes:toggle,views:toggle',
+    /^METRICS: views of this data may be tally or unique@WINDOW;/,
+  ],
+  [
+    'likes:toggle,views:tally,a:toggle',
+    'likes:toggle,views:tally,a:tally',
+    /a of this data may be toggle, unique or choice@/,
+  ],
+])('data with %s and METRICS of %s: %s', (stored, own, reason) => {
+  const found = explainMisfit(stored, own);
+  if (reason === null) expect(found).toBeNull();
+  else expect(found).toMatch(reason);
 });

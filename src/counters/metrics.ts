@@ -68,6 +68,30 @@ export class Metrics {
   }
 }
 
+/** The kinds that a stored metric may have. */
+const KINDS_OF_STORAGE: Readonly<Record<string, string>> = {
+  toggle: 'toggle, unique or choice@GROUP',
+  tally: 'tally or unique@WINDOW',
+};
+
+/**
+ * @param stored the metrics of the data; @param own those of METRICS, both as `Metrics.toString` has them
+ * @returns why METRICS does not fit the data; `null` if it does
+ */
+export function explainMisfit(stored: string, own: string): string | null {
+  const entries = own.split(',');
+  for (const [i, entry] of stored.split(',').entries()) {
+    if (entries[i] === entry) continue;
+    const [name = '', storage = ''] = entry.split(':');
+    if (entries[i]?.split(':')[0] === name) {
+      return `METRICS: ${name} of this data may be ${KINDS_OF_STORAGE[storage]!}; add another kind under another name, at the end`;
+    }
+    const names = stored.replaceAll(/:\w+/g, '');
+    return `METRICS must begin with ${names}, in this order, as this data does; others may be added at the end`;
+  }
+  return null;
+}
+
 /** @returns why the metric cannot be counted down; `null` if it can */
 export function explainNoDecrement({ name, kind }: Pick<Metric, 'name' | 'kind'>): string | null {
   return kind.canDecrement ? null : `${name} is a ${kind.name}, which only grows`;

@@ -81,7 +81,7 @@ describe('a gateway whose settings do not fit the data', () => {
       'other METRICS',
       {},
       { metrics: Metrics.parse('likes:toggle,views:tally'), region: 'eu' },
-      'METRICS must begin with ',
+      `METRICS must begin with likes,views,shares,saves, in this order`,
     ],
   ] as const)('a boot with %s fails with one line and changes nothing', async (_title, written, options, message) => {
     const server = await startRedis();

@@ -1,7 +1,7 @@
 import type { Clock } from '../../common/clock.js';
 import { sleep } from '../../common/sleep.js';
 import type { ActorKeys } from '../../counters/ids.js';
-import type { Metrics } from '../../counters/metrics.js';
+import { explainMisfit, type Metrics } from '../../counters/metrics.js';
 import { UNNAMED_REGION } from '../../counters/pn-counter.js';
 import type { RedisClient } from './client/redis-client.js';
 import { CONFIG_KEY } from './codec/redis-keys.js';
@@ -43,9 +43,8 @@ export async function ensureDataCompatible(
   // Data without a name would have been given this one, if all else did fit.
   if (theirRegion !== region && theirRegion !== UNNAMED_REGION)
     throw new Error(`REGION must be ${theirRegion}: ${made} that one`);
-  if (theirMetrics !== own[3]) {
-    throw new Error(`METRICS must begin with ${theirMetrics}: ${made} these; more may be added at the end`);
-  }
+  const misfit = explainMisfit(theirMetrics!, own[3]);
+  if (misfit !== null) throw new Error(misfit);
 }
 
 /** A second call changes nothing, so it can be retried when a reply was lost. */

@@ -1,3 +1,4 @@
+import { explainMisfit } from '../../../counters/metrics.js';
 import type { ActorKeys } from '../../../counters/ids.js';
 import { type RegionIncarnation, UNNAMED_REGION } from '../../../counters/pn-counter.js';
 
@@ -70,7 +71,6 @@ export function checkCompatible(
     const made = `ACTOR_KEYS=${meta.actorKeys}`;
     throw new Error(`it was made with ${made}, which cannot be changed; set ${made}`);
   }
-  if (!`${metrics},`.startsWith(`${meta.metrics},`)) {
-    throw new Error(`it was made with METRICS=${meta.metrics}; new metrics may only be added at the end`);
-  }
+  const misfit = explainMisfit(meta.metrics, metrics);
+  if (misfit !== null) throw new Error(misfit);
 }
