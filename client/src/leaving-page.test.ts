@@ -145,6 +145,13 @@ describe('a page that is left', () => {
     expect([operations.unacknowledged.length, storage.length]).toEqual([1, 0]);
   });
 
+  test('a client that gives no name sends its operations, and stores nothing', () => {
+    const { operations, leave } = openPage('s1', { actor: undefined });
+    push(operations, 'p', 'likes', true);
+    leave();
+    expect([posted.length, storage.length]).toEqual([1, 0]);
+  });
+
   test('a full storage does not keep the request back', () => {
     storage.setItem = () => {
       throw new Error('the quota is exceeded');
@@ -157,7 +164,7 @@ describe('a page that is left', () => {
   });
 });
 
-describe('the next visit', () => {
+describe('the next page load', () => {
   test('operations of the same actor are sent under their session, and removed when they are accepted', async () => {
     leaveView('left');
     await openPage('next').resend();

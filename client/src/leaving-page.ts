@@ -4,7 +4,7 @@ import type { Session } from './session.js';
 import type { Credentials } from './transport.js';
 
 const NAME_PREFIX = 'tallycast.unsent.';
-/** While the gateway is down each visit adds an entry; the site's own data needs the storage, too. */
+/** While the gateway is down each page load adds an entry; the site's own data needs the storage, too. */
 const STORED_ITEMS_MAX = 500;
 /** Gateways recognise a repetition for an hour; 10 min less, to allow for clocks and for events that wait in a log. */
 const KEPT_MS = 50 * 60_000;
@@ -15,7 +15,7 @@ const BODY_MAX = 58_000;
 interface UnsentEntry {
   /** The address of the gateway for events. */
   readonly url: string;
-  readonly actor: string | undefined;
+  readonly actor: string;
   /** When the first of the events was sent for the first time. */
   readonly atMs: number;
   /** In the order of their seq, without a gap at the beginning: nothing may be counted before an earlier one. */
@@ -81,7 +81,10 @@ export class LeavingPage {
 
   #store(credentials: Credentials, entry: Omit<UnsentEntry, 'actor'>): void {
     try {
-      const text = JSON.stringify({ ...entry, actor: readActor(credentials) });
+      const actor = readActor(credentials);
+      // A client without a name leaves nothing on the visitor's device: the request has to be enough.
+      if (actor === undefined) return;
+      const text = JSON.stringify({ ...entry, actor });
       if (this.#storage!.length < STORED_ITEMS_MAX) this.#storage!.setItem(NAME_PREFIX + credentials.session, text);
     } catch {
       // There is no storage, it is full, or the token is unreadable: the request has to be enough.
