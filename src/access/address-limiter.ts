@@ -5,7 +5,7 @@ import type { Clock } from '../common/clock.js';
 import { ADDRESS_BURST_S, toMessageRate, ADDRESS_RATE_MIN } from './message-budget.js';
 import { throwIfError, TOO_MANY_CONNECTIONS } from '../protocol/errors.js';
 import { TokenBucket } from './rate-limit.js';
-import { UnnamedProxies } from './unnamed-proxies.js';
+import { UnlistedProxies } from './unlisted-proxies.js';
 
 /** Addresses remembered at once, besides those that have a connection. */
 const ADDRESSES_MAX = 100_000;
@@ -85,7 +85,7 @@ export interface AddressLimits {
 export class AddressLimiter {
   readonly #addresses = new Map<string, AddressState>();
   readonly #trust: (address: string, distance: number) => boolean;
-  readonly #unnamedProxies: UnnamedProxies;
+  readonly #unlistedProxies: UnlistedProxies;
 
   /** @param warn writes a line to the log */
   constructor(
@@ -94,7 +94,7 @@ export class AddressLimiter {
     warn: (message: string) => void,
   ) {
     this.#trust = proxyaddr.compile([...limits.trustProxy]);
-    this.#unnamedProxies = new UnnamedProxies(limits.trustProxy, warn);
+    this.#unlistedProxies = new UnlistedProxies(limits.trustProxy, warn);
   }
 
   /** @returns the client's address: the peer's, or the one from trusted balancers. For IPv6 the /64, which one client has whole. */
@@ -106,7 +106,7 @@ export class AddressLimiter {
     if (!this.#trust(peer, 0)) {
       const network = toNetwork(peer);
       const header = hops === undefined ? 'Forwarded' : 'X-Forwarded-For';
-      this.#unnamedProxies.report(network, header, isLoopback(network));
+      this.#unlistedProxies.report(network, header, isLoopback(network));
       return network;
     }
     const address = this.#findClient(peer, String(hops ?? ''));

@@ -3,7 +3,7 @@ import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { SuspicionLog } from './suspicion-log.js';
 
 const HOUR_MS = 3_600_000;
-const NAMED_MAX = 10_000;
+const REMEMBERED_MAX = 10_000;
 
 function suspicions(): { clock: SimulatedClock; lines: string[]; suspicions: SuspicionLog } {
   const clock = new SimulatedClock();
@@ -47,10 +47,10 @@ describe('suspicions', () => {
 
   test('the address that was logged first is forgotten at the limit', () => {
     const { lines, suspicions: all } = suspicions();
-    for (let i = 0; i <= NAMED_MAX; i++) all.add('flood', `address ${i}`);
-    all.add('flood', `address ${NAMED_MAX}`);
-    expect(lines).toHaveLength(NAMED_MAX + 1);
+    for (let i = 0; i <= REMEMBERED_MAX; i++) all.add('flood', `address ${i}`);
+    all.add('flood', `address ${REMEMBERED_MAX}`);
+    expect(lines).toHaveLength(REMEMBERED_MAX + 1);
     all.add('flood', 'address 0');
-    expect(lines).toHaveLength(NAMED_MAX + 2);
+    expect(lines).toHaveLength(REMEMBERED_MAX + 2);
   });
 });

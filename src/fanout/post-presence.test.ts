@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { NAMED_MAX, PostPresence } from './post-presence.js';
+import { REPORTED_PEOPLE_MAX, PostPresence } from './post-presence.js';
 
 function people(count: number, first = 0): string[] {
   return Array.from({ length: count }, (_, i) => `person-${first + i}`);
@@ -57,17 +57,17 @@ test('each connection counts, and nobody is named, where connections are counted
 test('people beyond the first thousand count by their number until others leave', () => {
   const presence = new PostPresence(true);
   const { named, take } = followNames(presence);
-  for (const person of people(NAMED_MAX + 300)) presence.enter(person, true);
+  for (const person of people(REPORTED_PEOPLE_MAX + 300)) presence.enter(person, true);
   take();
-  expect([named.size, presence.others, presence.live]).toEqual([NAMED_MAX, 300, NAMED_MAX + 300]);
+  expect([named.size, presence.others, presence.live]).toEqual([REPORTED_PEOPLE_MAX, 300, REPORTED_PEOPLE_MAX + 300]);
   // Named and other people leave.
   for (const person of people(200)) presence.leave(person, true);
-  for (const person of people(50, NAMED_MAX)) presence.leave(person, true);
+  for (const person of people(50, REPORTED_PEOPLE_MAX)) presence.leave(person, true);
   expect(take()).toBe(400);
-  expect([named.size, presence.others, presence.live]).toEqual([NAMED_MAX, 50, NAMED_MAX + 50]);
+  expect([named.size, presence.others, presence.live]).toEqual([REPORTED_PEOPLE_MAX, 50, REPORTED_PEOPLE_MAX + 50]);
   for (const person of people(100, 500)) presence.leave(person, true);
   take();
-  expect([named.size, presence.others, presence.live]).toEqual([NAMED_MAX - 50, 0, NAMED_MAX - 50]);
+  expect([named.size, presence.others, presence.live]).toEqual([REPORTED_PEOPLE_MAX - 50, 0, REPORTED_PEOPLE_MAX - 50]);
   expect(new Set(presence.people())).toEqual(named);
 });
 

@@ -1,10 +1,10 @@
 import type { PostViewers, ViewersChange } from '../store/counter-store.js';
 
 /**
- * People of a post that a gateway names to the store, so that they count once over all gateways. It bounds what one post takes
+ * People of a post whose keys a gateway reports to the store, so that they count once over all gateways. It bounds what one post takes
  * there: 100 to 170 KB a gateway. Further people are counted by their number, and count again at another gateway.
  */
-export const NAMED_MAX = 1_000;
+export const REPORTED_PEOPLE_MAX = 1_000;
 
 /**
  * The viewers of one post at this gateway: connections, and the people behind them. A person is an actor, by the text of its key.
@@ -22,7 +22,7 @@ export class PostPresence implements PostViewers {
   readonly #present = new Map<string, number>();
   /** The number of other connections of each person who has some; `null`: nobody has. */
   #absent: Map<string, number> | null = null;
-  /** Present people beyond NAMED_MAX; `null`: there never were any. */
+  /** Present people beyond REPORTED_PEOPLE_MAX; `null`: there never were any. */
   #unnamed: Set<string> | null = null;
   /** Named people who came or left since the last `takeChange`. */
   #changed: Set<string> | null = null;
@@ -73,7 +73,7 @@ export class PostPresence implements PostViewers {
     if (!this.#watches(person)) this.users -= 1;
   }
 
-  /** Names people as far as NAMED_MAX allows, and returns what the store lacks. */
+  /** Reports people as far as REPORTED_PEOPLE_MAX allows, and returns what the store lacks. */
   takeChange(): ViewersChange {
     this.#nameMore();
     const people = this.#changed ?? [];
@@ -88,7 +88,7 @@ export class PostPresence implements PostViewers {
   #enterPresent(person: string): void {
     this.#connectionsOfPeople += 1;
     if (add(this.#present, person, 1) > 1 || !this.countsPeople) return;
-    if (this.#namedCount > NAMED_MAX) (this.#unnamed ??= new Set()).add(person);
+    if (this.#namedCount > REPORTED_PEOPLE_MAX) (this.#unnamed ??= new Set()).add(person);
     else this.#markChanged(person);
   }
 
@@ -109,7 +109,7 @@ export class PostPresence implements PostViewers {
   /** Called once a change, not for each person who leaves, because each search passes over all that was deleted from the set. */
   #nameMore(): void {
     for (const person of this.#unnamed ?? []) {
-      if (this.#namedCount >= NAMED_MAX) return;
+      if (this.#namedCount >= REPORTED_PEOPLE_MAX) return;
       this.#unnamed!.delete(person);
       this.#markChanged(person);
     }

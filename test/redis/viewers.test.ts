@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { systemClock } from '../../src/common/clock.js';
 import { toKeyText } from '../../src/counters/ids.js';
 import { parseRedisUrl } from '../../src/config/redis-url.js';
-import { NAMED_MAX } from '../../src/fanout/post-presence.js';
+import { REPORTED_PEOPLE_MAX } from '../../src/fanout/post-presence.js';
 import { RedisClient } from '../../src/store/redis/client/redis-client.js';
 import { key, postIn } from '../contract/operations.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
@@ -61,16 +61,16 @@ async function obstruct(one: string): Promise<() => Promise<void>> {
 
 describe('viewers of two gateways', () => {
   it('people beyond a thousand of a gateway count at each, and once again when fewer are there', async () => {
-    const people = Array.from({ length: NAMED_MAX + 300 }, (_, i) => toKeyText(key(i)));
+    const people = Array.from({ length: REPORTED_PEOPLE_MAX + 300 }, (_, i) => toKeyText(key(i)));
     await enterAll(gateway, people);
-    expect(await readLive()).toBe(NAMED_MAX + 300);
+    expect(await readLive()).toBe(REPORTED_PEOPLE_MAX + 300);
     await enterAll(other, people);
-    expect(await readLive()).toBe(NAMED_MAX + 600);
+    expect(await readLive()).toBe(REPORTED_PEOPLE_MAX + 600);
     for (const one of [gateway, other]) {
       for (let left = 0; left < 300; left++) one.leave(0);
       await one.announce();
     }
-    expect(await readLive()).toBe(NAMED_MAX);
+    expect(await readLive()).toBe(REPORTED_PEOPLE_MAX);
   });
 
   it.each([

@@ -4,7 +4,7 @@ const REPORTED_MAX = 10;
  * Reports proxies that TRUST_PROXY does not list: the gateway takes all of their clients for one address. A client may also
  * have written the header itself, which a log cannot tell apart.
  */
-export class UnnamedProxies {
+export class UnlistedProxies {
   readonly #reported = new Set<string>();
 
   /** @param warn writes a line to the log */
