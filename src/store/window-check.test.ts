@@ -11,5 +11,5 @@ it('the log says once which windows are shorter than METRICS says', () => {
   windows.check(VISIT_MARKS_MAX - 1);
   expect(log).toEqual([]);
   for (const marks of [VISIT_MARKS_MAX, VISIT_MARKS_MAX + 400]) windows.check(marks);
-  expect(log).toEqual([expect.stringMatching(/^METRICS views:unique@24h: more than 262144 views of a bucket/)]);
+  expect(log).toEqual([expect.stringMatching(/^METRICS views:unique@24h: more than 262144 visits of a bucket/)]);
 });

@@ -10,7 +10,7 @@ export class WindowCheck {
     private readonly warn: (message: string) => void,
   ) {}
 
-  /** @param marks of the last generation of a bucket that has ended */
+  /** @param marks marks of the generation that has just ended in a bucket */
   check(marks: number): void {
     if (marks < VISIT_MARKS_MAX || this.#isReported) return;
     this.#isReported = true;
@@ -18,7 +18,7 @@ export class WindowCheck {
       .filter(({ kind }) => kind.windowS > 0)
       .map(({ name, kind }) => `${name}:${kind.name}`);
     this.warn(
-      `METRICS ${windows.join(',')}: more than ${VISIT_MARKS_MAX} views of a bucket counted within the longest window, so some actors ` +
+      `METRICS ${windows.join(',')}: more than ${VISIT_MARKS_MAX} visits of a bucket counted within the longest window, so some actors ` +
         'count again sooner; a shorter window needs fewer marks',
     );
   }

@@ -1,11 +1,11 @@
 import type { RecordCache } from './record-cache.js';
 
-/** Chunks of expired session marks that one group commit removes at least, so that expiry never makes one long; … */
+/** A group commit removes this many chunks of expired marks in any case; few, so that expiry never makes one long. */
 const PURGE_CHUNKS = 16;
-/** … and one more for this many operations, a quarter of the marks in a chunk. */
+/** A group commit removes a further chunk for this many of its operations, a quarter of the marks in a chunk. */
 const PURGE_OPERATIONS = 16;
 
-/** Removes expired session marks faster than operations can leave new ones, a few with each group commit. */
+/** Removes expired marks of sessions and visits faster than operations can leave new ones, a few with each group commit. */
 export class MarkPurge {
   /** Buckets that may have expired marks. After a start these are all. */
   readonly #buckets: Set<number>;
