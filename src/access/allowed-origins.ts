@@ -2,27 +2,28 @@ import { ANY_ORIGIN, SUBDOMAINS } from '../config/origin-list.js';
 
 /** Compares the origins of pages with ALLOWED_ORIGINS. */
 export class AllowedOrigins {
-  readonly includeAny: boolean;
+  readonly allowsAny: boolean;
   readonly #exact: ReadonlySet<string>;
   readonly #exactHosts: ReadonlySet<string>;
   readonly #patterns: readonly SubdomainPattern[];
 
   /** @param entries as `parseOriginList` returns them */
   constructor(readonly entries: readonly string[]) {
-    const [patterns, exact] = [true, false].map((is) => entries.filter((entry) => entry.includes(SUBDOMAINS) === is));
-    this.includeAny = entries.includes(ANY_ORIGIN);
+    const patterns = entries.filter((entry) => entry.includes(SUBDOMAINS));
+    const exact = entries.filter((entry) => !entry.includes(SUBDOMAINS));
+    this.allowsAny = entries.includes(ANY_ORIGIN);
     this.#exact = new Set(exact);
-    this.#exactHosts = new Set(exact!.filter((entry) => /^https?:/.test(entry)).map((entry) => new URL(entry).host));
-    this.#patterns = patterns!.map((entry) => new SubdomainPattern(entry));
+    this.#exactHosts = new Set(exact.filter((entry) => /^https?:/.test(entry)).map((entry) => new URL(entry).host));
+    this.#patterns = patterns.map((entry) => new SubdomainPattern(entry));
   }
 
   /** @param origin as browsers send it */
-  include(origin: string): boolean {
-    return this.includeAny || this.#exact.has(origin) || this.#patterns.some((pattern) => pattern.matches(origin));
+  allows(origin: string): boolean {
+    return this.allowsAny || this.#exact.has(origin) || this.#patterns.some((pattern) => pattern.matches(origin));
   }
 
   /** Whether an allowed web page may have this host, with its port. */
-  includeHost(host: string): boolean {
+  allowsHost(host: string): boolean {
     return this.#exactHosts.has(host) || this.#patterns.some((pattern) => pattern.matchesHost(host));
   }
 }

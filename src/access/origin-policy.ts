@@ -51,13 +51,13 @@ export class OriginPolicy {
 
   /** For the CORS headers of other origins. */
   isListed(origin: string): boolean {
-    return this.#allowed.include(origin);
+    return this.#allowed.allows(origin);
   }
 
   /** @returns the error for the client; `null` if the request is allowed */
   findRejection(request: IncomingMessage): string | null {
     const { origin, host } = request.headers;
-    if (this.#allowed.includeAny) return null;
+    if (this.#allowed.allowsAny) return null;
     return this.#count(request, origin === undefined ? this.#checkSite(request) : this.#checkOrigin(origin, host));
   }
 
@@ -69,7 +69,7 @@ export class OriginPolicy {
   findPictureRejection(request: IncomingMessage): string | null {
     const { origin, referer, host } = request.headers;
     const page = origin ?? (referer === undefined ? undefined : originOf(referer));
-    if (this.#allowed.includeAny || page === undefined) return null;
+    if (this.#allowed.allowsAny || page === undefined) return null;
     return this.#count(request, this.#checkOrigin(page, host));
   }
 
@@ -81,7 +81,7 @@ export class OriginPolicy {
   }
 
   #checkOrigin(origin: string, host: string | undefined): string | null {
-    if (this.#allowed.include(origin) || this.#own.has(origin)) return null;
+    if (this.#allowed.allows(origin) || this.#own.has(origin)) return null;
     const page = /^https?:/.test(origin) && URL.canParse(origin) ? new URL(origin) : null;
     if (page === null || page.host !== hostOf(host)) return this.#rejectOrigin(origin);
     return this.#own.size === 0 && isAddress(page.hostname) ? null : this.#rejectName(page.origin);
@@ -94,7 +94,7 @@ export class OriginPolicy {
     if (site !== 'same-origin') return PAGE_REJECTED;
     const own = hostOf(host);
     if (own === null) return ORIGIN_REJECTED;
-    if (this.#ownHosts.has(own) || this.#allowed.includeHost(own)) return null;
+    if (this.#ownHosts.has(own) || this.#allowed.allowsHost(own)) return null;
     const url = new URL(`https://${own}`);
     return this.#own.size === 0 && isAddress(url.hostname) ? null : this.#rejectName(url.origin);
   }

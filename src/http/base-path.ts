@@ -7,9 +7,9 @@ const NOT_FOUND_STATUS = 404;
 const MOVED_STATUS = 301;
 
 /** Balancers and supervisors probe the port itself, and need not know the path. */
-const PROBES = pathPattern('both');
+const PROBE_PATHS = pathPattern('both');
 /** Paths of clients, which nobody requests by chance. */
-const OF_CLIENTS = /^\/(?:socket\.io|v1|client)\//;
+const CLIENT_PATHS = /^\/(?:socket\.io|v1|client)\//;
 
 /** Removes BASE_PATH from the URL of a request, so that everything after it has the paths of a gateway without one. */
 export function enterBasePath(basePath: string): RequestHandler {
@@ -26,14 +26,14 @@ export function rejectOutside(basePath: string): RequestHandler {
   let isReported = false;
   return (request, response, next) => {
     const { url, originalUrl, path } = request;
-    if (url !== originalUrl || PROBES.test(path)) {
+    if (url !== originalUrl || PROBE_PATHS.test(path)) {
       next();
     } else if (path === basePath) {
       // Relative, because a proxy may serve it below another path.
       const name = basePath.slice(basePath.lastIndexOf('/') + 1);
       response.redirect(MOVED_STATUS, `${name}/${url.slice(path.length)}`);
     } else {
-      if (!isReported && OF_CLIENTS.test(path)) {
+      if (!isReported && CLIENT_PATHS.test(path)) {
         isReported = true;
         new Logger('http').warn(`a request for ${path} was rejected: ${message}`);
       }
