@@ -6,7 +6,7 @@ const USER_AGENT_MAX = 512;
 const BROWSER = /^(mozilla|opera)\//i;
 /**
  * Other clients are programs: a site's own backend, an app, an HTTP library. They are no bots, unless they call themselves a bot or
- * fetch the pictures of pages for a preview.
+ * fetch the pictures of pages for a preview. Cubot makes phones, and their apps name it.
  */
 const PROGRAM_BOT = /(?<!cu)bot\b|crawl|spider|externalhit|^whatsapp/i;
 /** These fetch the picture of a mail for the person who opens it. */

@@ -19,7 +19,7 @@ export interface MetricKind {
   readonly canDecrement: boolean;
   /** Whether each operation counts its actor, once: it needs an actor, and counts 1. */
   readonly isUnique: boolean;
-  /** Seconds after which an actor counts again; 0: never, or each time. */
+  /** Seconds after which an actor counts again; 0: the kind has no window. */
   readonly windowS: number;
   /** Toggles of one group exclude each other for an actor; `null`: it is in none. */
   readonly group: string | null;
