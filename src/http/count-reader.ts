@@ -5,6 +5,8 @@ import { Authenticator } from '../access/authenticator.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import { STORE } from '../config/injection-tokens.js';
 import type { PostCounts } from '../counters/batch.js';
+import type { Metric } from '../counters/metrics.js';
+import { Presence } from '../fanout/presence.js';
 import { ProtocolError, throwIfError } from '../protocol/errors.js';
 import type { Consistency } from '../protocol/http-request-schemas.js';
 import { GlobalRead } from '../replication/global-read.js';
@@ -17,6 +19,7 @@ import { ReadLimiter } from './read-limiter.js';
 export class CountReader {
   constructor(
     @Inject(STORE) private readonly store: CounterStore,
+    @Inject(Presence) private readonly presence: Presence,
     @Inject(ReadLimiter) private readonly reads: ReadLimiter,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
@@ -41,6 +44,11 @@ export class CountReader {
   /** Reads counts for a request that has passed the limits on operations instead. @throws ProtocolError */
   readAdmitted(posts: readonly string[]): Promise<PostCounts[]> {
     return rejectUnavailable(() => this.#readStore(posts));
+  }
+
+  /** @param metric `null`: live */
+  countMetric(counts: PostCounts, metric: Metric | null): number {
+    return metric === null ? this.presence.countLive(counts) : (counts.totals[metric.index] ?? 0);
   }
 
   async #readStore(posts: readonly string[]): Promise<PostCounts[]> {

@@ -12,7 +12,6 @@ import type { PostCounts } from '../counters/batch.js';
 import { explainNoDecrement, explainUnique, type Metric } from '../counters/metrics.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind } from '../ingest/operation-counts.js';
-import { Presence } from '../fanout/presence.js';
 import type { Action } from '../protocol/http-request-schemas.js';
 import { ProtocolError, throwIfError } from '../protocol/errors.js';
 import type { Settings } from '../config/settings.js';
@@ -56,7 +55,6 @@ export class CountersController {
     @Inject(CLOCK) private readonly clock: Clock,
     @Inject(DATA_CLOCK) private readonly dataClock: Clock,
     @Inject(Ingest) private readonly ingest: Ingest,
-    @Inject(Presence) private readonly presence: Presence,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(CreationLimiter) private readonly creationLimiter: CreationLimiter,
     @Inject(PostSignatureVerifier) private readonly postSignatures: PostSignatureVerifier | null,
@@ -163,15 +161,13 @@ export class CountersController {
   }
 
   #toCount(counts: PostCounts, metric: Metric | null): CountResponse {
-    const count = metric === null ? this.presence.countLive(counts) : (counts.totals[metric.index] ?? 0);
-    return { count, updated_at: this.#toTimestamp(counts) };
+    return { count: this.reader.countMetric(counts, metric), updated_at: this.#toTimestamp(counts) };
   }
 
   #toPostCounts(counts: PostCounts): PostCountsResponse {
-    const { post, totals } = counts;
-    const reading: Record<string, string | number | null> = { post };
-    for (const { name, index } of this.settings.metrics.list) reading[name] = totals[index] ?? 0;
-    reading['live'] = this.presence.countLive(counts);
+    const reading: Record<string, string | number | null> = { post: counts.post };
+    for (const metric of this.settings.metrics.list) reading[metric.name] = this.reader.countMetric(counts, metric);
+    reading['live'] = this.reader.countMetric(counts, null);
     reading['updated_at'] = this.#toTimestamp(counts);
     return reading;
   }

@@ -3,7 +3,6 @@ import { Controller, Get, Inject, Param, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { SETTINGS } from '../../config/injection-tokens.js';
 import type { Settings } from '../../config/settings.js';
-import { Presence } from '../../fanout/presence.js';
 import { CountReader } from '../count-reader.js';
 import { parseBadgeColor, parseBadgeLabel, parseMetric, parsePost } from '../parameters.js';
 import { renderBadge } from './badge-svg.js';
@@ -19,7 +18,6 @@ export class BadgeController {
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(CountReader) private readonly reader: CountReader,
-    @Inject(Presence) private readonly presence: Presence,
   ) {
     // A cache that several users share must not keep what only some of them may read.
     const visibility = settings.requireTokenToRead ? 'private' : 'public';
@@ -38,7 +36,7 @@ export class BadgeController {
     const label = parseBadgeLabel(request.query['label'] ?? metric?.name ?? name);
     const color = parseBadgeColor(request.query['color']);
     const [counts] = await this.reader.read(request, [post], 'local');
-    const count = metric === null ? this.presence.countLive(counts!) : (counts!.totals[metric.index] ?? 0);
+    const count = this.reader.countMetric(counts!, metric);
     const svg = renderBadge({ label, count, color });
     response.setHeader('Cache-Control', this.#cacheControl);
     response.setHeader('Content-Security-Policy', CONTENT_SECURITY_POLICY);
