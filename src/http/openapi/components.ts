@@ -119,7 +119,7 @@ function schemas(metrics: Metrics): Schemas {
   const totals = Object.fromEntries(
     metrics.list.map(({ name, kind }) => [name, { ...COUNT, description: `A ${kind.name}` }]),
   );
-  const live = { ...COUNT, description: 'Connections that watch the post now' };
+  const live = { ...COUNT, description: 'The people who watch the post now, or connections with `LIVE=connections`' };
   const post = { post: POST, ...totals, live, updated_at: UPDATED_AT };
   return {
     Action: toSchema(ACTION),

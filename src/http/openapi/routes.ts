@@ -86,7 +86,8 @@ function describeGetCount(metrics: Metrics): Operation {
     tags: ['counters'],
     operationId: 'readCount',
     summary: 'One count of one post',
-    description: '`counter` is another name of `likes`; `live` counts the connections that watch the post now.',
+    description:
+      '`counter` is another name of `likes`; `live` counts the people who watch the post now, or connections with `LIVE=connections`.',
     parameters: [metricParameter(['counter', ...metrics.list.map(({ name }) => name), 'live']), CONSISTENCY],
     responses: {
       200: jsonResponse('The count; 0 for an unknown post.', 'Count'),
