@@ -9,7 +9,7 @@ export const COUNTING = {
     METRICS: setting(
       parsed((value) => Metrics.parse(value), '`name:kind,…`'),
       'likes:toggle,views:tally',
-      'What is counted; more may be added at the end, such as …,shares:tally,saves:toggle',
+      'What is counted; more may be added at the end, such as …,shares:tally,saves:toggle,readers:unique',
     ),
     COUNT_BOTS: setting(
       oneOf('true', 'false'),

@@ -185,7 +185,7 @@ const LIMITS = {
     MAX_NEW_ACTORS_PER_ADDRESS: setting(
       integer(0, 1_000_000),
       '200',
-      'Actors without a token that may like from an address for the first time, a minute; 0: no limit',
+      'Actors without a token that may like, or count in a unique, from an address for the first time, a minute; 0: no limit',
     ),
   },
   notes: [
