@@ -135,8 +135,11 @@ async function fetchBounded(url: string, options: RequestInit): Promise<Response
   const response = await fetch(url, options);
   if (response.status !== 200) {
     await response.body?.cancel();
-    const location = response.headers.get('Location');
-    throw new Error(`it responds with ${response.status}${location === null ? '' : `, a redirect to ${location}`}`);
+    // The query may be secret.
+    const location = response.headers.get('Location')?.replace(/[?#].*$/s, '');
+    throw new Error(
+      `it responds with ${response.status}${location === undefined ? '' : `, a redirect to ${location}`}`,
+    );
   }
   const chunks: Uint8Array[] = [];
   let bytes = 0;

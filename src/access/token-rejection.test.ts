@@ -20,6 +20,7 @@ describe('a rejected token', () => {
       '"aud" is ["x","y"], and JWT_AUDIENCE is "counts"',
       'JWT_AUDIENCE',
     ],
+    [{ aud: [{ deep: [] }], iss: COUNTS.issuer }, COUNTS, '"aud" is a list with objects', 'JWT_AUDIENCE'],
     [{ iss: COUNTS.issuer }, COUNTS, 'no "aud", and JWT_AUDIENCE is "counts"', 'unset JWT_AUDIENCE'],
     [
       { aud: 'counts', iss: 'https://id.example.org/' },

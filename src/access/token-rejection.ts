@@ -109,6 +109,10 @@ function explainText(token: string): TokenRejection {
   };
 }
 
+/** Objects are not shown, because a token may nest them deeper than JSON.stringify can follow. */
 function show(value: unknown): string {
-  return JSON.stringify(value).slice(0, SHOWN_MAX);
+  if (value === undefined) return 'nothing';
+  const isFlat = (one: unknown): boolean => typeof one !== 'object' || one === null;
+  if (isFlat(value) || (Array.isArray(value) && value.every(isFlat))) return JSON.stringify(value).slice(0, SHOWN_MAX);
+  return Array.isArray(value) ? 'a list with objects' : 'an object';
 }

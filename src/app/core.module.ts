@@ -85,6 +85,7 @@ export class CoreModule implements OnApplicationShutdown {
     @Inject(EVENT_LOG) private readonly log: EventLog | null,
     @Inject(AGGREGATOR) private readonly aggregator: Aggregator | null,
     @Inject(VisitorSecrets) private readonly visitorSecrets: VisitorSecrets | null,
+    @Inject(Presence) private readonly presence: Presence,
   ) {}
 
   static register(settings: Settings): DynamicModule {
@@ -101,6 +102,7 @@ export class CoreModule implements OnApplicationShutdown {
   async onApplicationShutdown(): Promise<void> {
     this.visitorSecrets?.close();
     await Promise.all([this.replication.close(), this.sinks.close(), this.aggregator?.close()]);
+    this.presence.emitChanges();
     await Promise.all([this.store.close(), this.log?.close()]);
   }
 }

@@ -75,7 +75,11 @@ describe('METRICS', () => {
     [`${REQUIRED},likes:toggle`, 'names a metric twice'],
     [`${REQUIRED},shares:tally,shares:toggle`, 'names a metric twice'],
     [`${REQUIRED},mine:toggle`, '"mine" is the name of another field'],
-    [`${REQUIRED},v:tally`, '"v" is the name of another field'],
+    ...['v', 'choices', 'uniques', 'updated_at'].map((name) => [
+      `${REQUIRED},${name}:tally`,
+      `"${name}" is the name of another field`,
+    ]),
+    [`${REQUIRED},readers:unique:30m`, '"readers:unique:30m": a metric is name:kind, with one colon'],
   ])('METRICS of %j is rejected with the reason', (text, message) => {
     expect(() => Metrics.parse(text)).toThrow(message);
   });

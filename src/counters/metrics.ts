@@ -24,7 +24,7 @@ const BEGINNING_RULE =
 
 export const METRIC_NAME = /^[a-z][a-z0-9_]{0,31}$/;
 /** Names that would hide another field of an update, or another path over HTTP. */
-const RESERVED: ReadonlySet<string> = new Set(['post', 'e', 'v', 'd', 'live', 'mine', 'counter']);
+const RESERVED: ReadonlySet<string> = new Set('post e v d live mine counter choices uniques updated_at'.split(' '));
 
 export class Metrics {
   readonly #byName: ReadonlyMap<string, Metric>;
@@ -110,7 +110,8 @@ function checkGroup(group: string, options: readonly Metric[]): void {
 }
 
 function parseMetric(text: string, index: number): Metric {
-  const [name = '', kind = ''] = text.split(':');
+  const [name = '', kind = '', ...more] = text.split(':');
+  if (more.length > 0) throw new Error(`"${text}": a metric is name:kind, with one colon, such as readers:unique@30m`);
   if (!METRIC_NAME.test(name)) throw new Error(`"${text}": a name is a-z, then up to 31 of a-z 0-9 _`);
   if (RESERVED.has(name)) throw new Error(`"${name}" is the name of another field`);
   try {

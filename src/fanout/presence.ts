@@ -61,10 +61,12 @@ export class Presence {
 
   #touch(post: string): void {
     this.#changed.add(post);
-    this.#timer ??= this.clock.after(LIVE_MS, () => this.#emit());
+    this.#timer ??= this.clock.after(LIVE_MS, () => this.emitChanges());
   }
 
-  #emit(): void {
+  /** Emits what has changed, also before its time: a gateway that ends reports those who have left before it closes its store. */
+  emitChanges(): void {
+    this.#timer?.cancel();
     this.#timer = null;
     const changes = new Map<string, ViewersChange>();
     for (const post of this.#changed) {

@@ -121,7 +121,9 @@ export function parseTokenOnly(headers: IncomingHttpHeaders): Credentials {
 }
 
 function parseToken({ authorization }: IncomingHttpHeaders): string | undefined {
-  return authorization === undefined ? undefined : /^Bearer +(.*)$/i.exec(authorization)?.[1];
+  const match = authorization === undefined ? null : /^Bearer(?: +(.*))?$/i.exec(authorization);
+  // A page that sends an empty token is no guest: it has failed to get one.
+  return match === null ? undefined : (match[1] ?? '');
 }
 
 function parseActor(headers: IncomingHttpHeaders): string | undefined {

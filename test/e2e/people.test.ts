@@ -166,3 +166,14 @@ it('each connection counts with LIVE=connections, and no person is named in Redi
   tabs[0]!.close();
   await untilLive(1);
 });
+
+it('a gateway that ends leaves nobody behind in Redis, also not those who have just left', async () => {
+  gateways = [await startGateway({ REDIS_URL: `${redis.url}/2` })];
+  const client = redis.client();
+  await client.select(2);
+  const countPeople = async (): Promise<number> => (await client.keys('*:people*')).length;
+  await watch(gateways[0]!, 'ada');
+  await until(async () => (await countPeople()) === 2, 'a person is reported');
+  await gateways[0]!.kill('SIGTERM');
+  expect(await countPeople()).toBe(0);
+});
