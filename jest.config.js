@@ -9,7 +9,6 @@ export default {
   // A guard against hanging, and no part of what is tested: a slow or busy machine may take this long.
   testTimeout: 120_000 * Number(process.env.TEST_SCALE ?? 1),
   testMatch: ['**/*.test.ts'],
-  testRunner: '<rootDir>/test/support/test-runner.js',
   globalSetup: '<rootDir>/test/global-setup.ts',
   reporters: ['default', '<rootDir>/test/support/summary-reporter.js'],
   extensionsToTreatAsEsm: ['.ts'],
