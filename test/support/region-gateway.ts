@@ -38,7 +38,7 @@ const running: NestExpressApplication[] = [];
 
 /** @param env with REGION, PORT, PEERS and PEER_TOKEN */
 export async function startRegionGateway(env: Record<string, string>): Promise<RegionGateway> {
-  const settings = readSettings({ DATA_DIR: '/dev/null/unused', ...env });
+  const settings = readSettings({ DATA_DIR: '/nonexistent/unused', ...env });
   const { buckets, actorKeys, metrics, region, peers, peerToken } = settings;
   const store = new ReferenceStore(metrics, buckets, { region, epoch: 1, nonce: 1 }, () => 2);
   const readSizes: number[] = [];
