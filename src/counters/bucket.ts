@@ -41,7 +41,7 @@ export const MARK_GENERATION_MS = 3_600_000;
 /** … or when it has this many marks, which bounds what sessions can make a store keep. */
 export const MARK_GENERATION_MAX = 65_536;
 /**
- * A generation of visits ends after the longest window, or when it has this many marks, of 20 bytes each in Redis: with 64 buckets 16.8
+ * A generation of visits ends after the longest window, or when it has this many marks, of 22 bytes each in Redis: with 64 buckets 16.8
  * million, so 194 counted visits a second for a day. Above it windows are shorter.
  */
 export const VISIT_MARKS_MAX = 262_144;
