@@ -96,7 +96,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
   readonly actor: string;
   readonly #waiting = new Set<(error: Error) => void>();
   #ended = false;
-  /** On a socket, messages of one direction don't overtake each other. */
+  /** Messages of one direction don't overtake each other on a socket. On an event stream the snapshot is the first event. */
   #upAtMs = 0;
   #downAtMs = 0;
 
@@ -131,7 +131,10 @@ class SimulatedConnection implements TransportConnection, Viewer {
   }
 
   async operate(operation: ClientOperation): Promise<Acknowledgement | Failure> {
-    return await this.#request(() => this.network.gateway.operate(this, this.credentials.session, operation));
+    const handle = (): Acknowledgement | Failure =>
+      this.network.gateway.operate(this, this.credentials.session, operation);
+    // HTTP requests are independent of each other, and of the event stream.
+    return await this.#request(handle, this.kind === 'socket');
   }
 
   counts(updates: readonly Update[]): void {
@@ -166,7 +169,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
     this.listener.opened();
   }
 
-  #request<Answer>(handle: () => Answer): Promise<Answer> {
+  #request<Answer>(handle: () => Answer, isInOrder = true): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#waiting.add(reject);
       this.#up(() => {
@@ -174,31 +177,31 @@ class SimulatedConnection implements TransportConnection, Viewer {
         this.#down(() => {
           this.#waiting.delete(reject);
           resolve(answer);
-        });
-      });
+        }, isInOrder);
+      }, isInOrder);
     });
   }
 
   /** A message that was sent before the connection ended may still arrive; its answer is dropped. */
-  #up(arrive: () => void): void {
-    const { clock, random } = this.network;
-    this.#upAtMs = this.#next(this.#upAtMs);
-    clock.after(this.#upAtMs - clock.nowMs(), () => {
+  #up(arrive: () => void, isInOrder = true): void {
+    const { random } = this.network;
+    this.#upAtMs = this.#deliver(isInOrder, this.#upAtMs, () => {
       if (!this.#ended || random.chance(0.5)) arrive();
     });
   }
 
-  #down(arrive: () => void): void {
-    const { clock } = this.network;
-    this.#downAtMs = this.#next(this.#downAtMs);
-    clock.after(this.#downAtMs - clock.nowMs(), () => {
+  #down(arrive: () => void, isInOrder = true): void {
+    this.#downAtMs = this.#deliver(isInOrder, this.#downAtMs, () => {
       if (!this.#ended) arrive();
     });
   }
 
-  #next(lastMs: number): number {
-    const atMs = this.network.clock.nowMs() + this.network.latency();
-    // HTTP requests are independent of each other.
-    return this.kind === 'socket' ? Math.max(lastMs, atMs) : atMs;
+  /** @returns when the last message in order arrives */
+  #deliver(isInOrder: boolean, lastMs: number, arrive: () => void): number {
+    const { clock } = this.network;
+    const atMs = clock.nowMs() + this.network.latency();
+    const inOrderMs = Math.max(lastMs, atMs);
+    clock.after((isInOrder ? inOrderMs : atMs) - clock.nowMs(), arrive);
+    return isInOrder ? inOrderMs : lastMs;
   }
 }
