@@ -35,10 +35,14 @@ export interface Post {
   readonly id: string;
   /**
    * Calls `changed` with the first counts, at once if the client has them, and at every change. Calls `refused` if the
-   * gateway rejects the subscription.
+   * gateway rejects the subscription. With `present: false` it makes this client no viewer of the post.
    * @returns a function that ends the subscription
    */
-  subscribe(changed: (change: Change) => void, refused?: (error: LiveCountsError) => void): () => void;
+  subscribe(
+    changed: (change: Change) => void,
+    refused?: (error: LiveCountsError) => void,
+    options?: { readonly present?: boolean | undefined },
+  ): () => void;
   /**
    * Operations show at once. The promise resolves when the gateway has counted the operation, however many reconnects
    * that takes. It rejects with a LiveCountsError when the operation was not counted; then it is no longer shown.
@@ -150,10 +154,10 @@ export class Client implements LiveCounts {
     }
     return {
       id,
-      subscribe: (changed, refused) => {
+      subscribe: (changed, refused, { present = true } = {}) => {
         if (this.#closed) throw closedError();
         this.#connection.start();
-        return this.#subscriptions.add(id, { changed, refused });
+        return this.#subscriptions.add(id, { changed, refused, present });
       },
       like: () => this.#perform(id, 'likes', true),
       unlike: () => this.#perform(id, 'likes', false),

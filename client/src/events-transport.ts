@@ -74,7 +74,8 @@ export class EventsTransport implements Transport {
 }
 
 class EventsConnection implements TransportConnection {
-  readonly #posts = new Set<string>();
+  /** Whether the stream is to count as a viewer of the post. */
+  readonly #posts = new Map<string, boolean>();
   /** The streams and the first request. No AbortSignal.any: Node.js 20 may collect the combined signal too early. */
   readonly #requests = new Set<AbortController>();
   readonly #headers: Record<string, string>;
@@ -92,10 +93,10 @@ class EventsConnection implements TransportConnection {
     void this.#checkReady();
   }
 
-  subscribe(posts: readonly string[]): Promise<SubscribeResult | Failure> {
+  subscribe(posts: readonly string[], _: unknown, present: boolean): Promise<SubscribeResult | Failure> {
     return this.#openInTurn(async () => {
-      const before = new Set(this.#posts);
-      for (const post of posts) this.#posts.add(post);
+      const before = new Set(this.#posts.keys());
+      for (const post of posts) this.#posts.set(post, present);
       const answer = await this.#replace();
       if (!answer.ok) for (const post of posts) if (!before.has(post)) this.#posts.delete(post);
       return answer;
@@ -158,14 +159,15 @@ class EventsConnection implements TransportConnection {
 
   /** Replaces the current stream once the new one has begun; resolves with its snapshot of all posts. */
   async #replace(): Promise<SubscribeResult | Failure> {
-    const ids = [...this.#posts].join();
+    const ids = [...this.#posts.keys()].join();
+    const absence = [...this.#posts.values()].includes(true) ? '' : '&present=false';
     if (ids.length > IDS_MAX) {
       const message = `over HTTP the ids of all watched posts may have ${IDS_MAX} characters together`;
       return { ok: false, error: { code: 'TOO_MANY_POSTS', message, retryable: false } };
     }
     const stream = new AbortController();
     const init = { headers: this.#headers };
-    const answer = await this.#fetch(`/v1/stream?posts=${ids}`, init, stream).catch(() => undefined);
+    const answer = await this.#fetch(`/v1/stream?posts=${ids}${absence}`, init, stream).catch(() => undefined);
     if (!answer?.body) return this.#failLost();
     if (!answer.ok) {
       this.#requests.delete(stream);

@@ -78,11 +78,14 @@ const NONE: readonly string[] = [];
  * The counts of a post, live while the component is mounted, and its operations. The component renders again only when
  * this post has changed.
  * @param live replaces the provider's client
+ * @param options with `present: false` the page is no viewer of the post
  * @throws Error without a client; LiveCountsError BAD_REQUEST if `postId` is not a valid id
  */
-export function useLiveCounts(postId: string, live?: LiveCounts): LivePost {
+export function useLiveCounts(postId: string, live?: LiveCounts, options?: { readonly present?: boolean }): LivePost {
   const client = useClient(live);
-  const { subscribe, state, actions } = useMemo(() => createStore(client.post(postId)), [client, postId]);
+  const present = options?.present;
+  const store = useMemo(() => createStore(client.post(postId), present), [client, postId, present]);
+  const { subscribe, state, actions } = store;
   const { change, error } = useSyncExternalStore(subscribe, state, onServer);
   const mine = change?.mine ?? NONE;
   return { counts: change?.counts, mine, liked: mine.includes('likes'), error, ...actions };
@@ -129,7 +132,7 @@ function onServer(): State {
   return UNKNOWN;
 }
 
-function createStore(post: Post): Store {
+function createStore(post: Post, present: boolean | undefined): Store {
   let latest = UNKNOWN;
   const isLiked = (): boolean => latest.change?.mine.includes('likes') ?? false;
   return {
@@ -142,6 +145,7 @@ function createStore(post: Post): Store {
         return post.subscribe(
           (change) => set({ change }),
           (error) => set({ ...latest, error }),
+          { present },
         );
       } catch (error) {
         // The client was closed; an exception here would unmount the page.

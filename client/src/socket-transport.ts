@@ -83,8 +83,13 @@ class SocketConnection implements TransportConnection {
     this.#expectPacketWithin(CONNECT_MS);
   }
 
-  subscribe(posts: readonly string[], known: ReadonlyMap<string, KnownVersion>): Promise<SubscribeResult | Failure> {
-    return this.#request('subscribe', known.size === 0 ? { posts } : { posts, known: Object.fromEntries(known) });
+  subscribe(
+    posts: readonly string[],
+    known: ReadonlyMap<string, KnownVersion>,
+    present: boolean,
+  ): Promise<SubscribeResult | Failure> {
+    const versions = known.size > 0 && { known: Object.fromEntries(known) };
+    return this.#request('subscribe', { posts, ...versions, ...(!present && { present }) });
   }
 
   unsubscribe(posts: readonly string[]): void {

@@ -16,13 +16,17 @@ const RETRY_MS = 1_000;
 interface Subscriber {
   readonly changed: (change: Change) => void;
   readonly refused: ((error: LiveCountsError) => void) | undefined;
+  /** Whether it makes this client a viewer of the post. */
+  readonly present: boolean;
 }
 
 interface WatchedPost {
   readonly counts: PostCounts;
   readonly subscribers: Set<Subscriber>;
-  /** State of the subscription on this connection. */
-  phase: 'new' | 'requested' | 'answered';
+  /** The presence that was requested on this connection; undefined while the post is not subscribed. */
+  requested: boolean | undefined;
+  /** Whether the gateway has answered a subscription on this connection. */
+  isAnswered: boolean;
   linger: Timer | undefined;
   /** Why the gateway rejected it on this connection. */
   refusal: LiveCountsError | undefined;
@@ -50,8 +54,8 @@ export class Subscriptions {
   /** Whether the gateway has answered the subscription of every subscribed post on this connection. */
   get isCurrent(): boolean {
     if (!this.#connection) return false;
-    for (const { phase, subscribers } of this.#posts.values())
-      if (phase !== 'answered' && subscribers.size > 0) return false;
+    for (const { isAnswered, subscribers } of this.#posts.values())
+      if (!isAnswered && subscribers.size > 0) return false;
     return true;
   }
 
@@ -70,10 +74,12 @@ export class Subscriptions {
     if (last) emitTo(subscriber, last);
     const { refusal } = watched;
     if (refusal) rethrowLater(() => subscriber.refused?.(refusal));
-    if (watched.phase === 'new') this.#scheduleFlush();
+    if (isDue(watched)) this.#scheduleFlush();
     this.progressed();
     return () => {
-      if (!watched.subscribers.delete(subscriber) || watched.subscribers.size > 0) return;
+      if (!watched.subscribers.delete(subscriber)) return;
+      if (isDue(watched)) this.#scheduleFlush();
+      if (watched.subscribers.size > 0) return;
       watched.linger = this.clock.after(LINGER_MS, () => this.#leave(post, watched));
       this.progressed();
     };
@@ -114,7 +120,7 @@ export class Subscriptions {
     this.#connection = undefined;
     this.#toUnsubscribe.clear();
     for (const [post, watched] of this.#posts) {
-      this.#resetPhase(watched);
+      forget(watched);
       this.#dropIfUnused(post, watched);
     }
   }
@@ -131,7 +137,7 @@ export class Subscriptions {
   #ensure(post: string): WatchedPost {
     let watched = this.#posts.get(post);
     if (!watched) {
-      const fresh = { phase: 'new', linger: undefined, refusal: undefined } as const;
+      const fresh = { requested: undefined, isAnswered: false, linger: undefined, refusal: undefined };
       watched = { counts: new PostCounts(this.rules), subscribers: new Set(), ...fresh };
       this.#posts.set(post, watched);
     }
@@ -139,15 +145,15 @@ export class Subscriptions {
   }
 
   #leave(post: string, watched: WatchedPost): void {
-    if (watched.phase !== 'new') this.#toUnsubscribe.add(post);
-    this.#resetPhase(watched);
+    if (watched.requested !== undefined || watched.isAnswered) this.#toUnsubscribe.add(post);
+    forget(watched);
     this.#dropIfUnused(post, watched);
     if (this.#toUnsubscribe.size > 0) this.#scheduleFlush();
   }
 
   #dropIfUnused(post: string, watched: WatchedPost): void {
-    const { counts, subscribers, phase } = watched;
-    const isUnused = counts.isIdle && subscribers.size === 0 && phase === 'new';
+    const { counts, subscribers, requested } = watched;
+    const isUnused = counts.isIdle && subscribers.size === 0 && requested === undefined;
     if (isUnused && this.#posts.get(post) === watched) this.#posts.delete(post);
   }
 
@@ -163,25 +169,31 @@ export class Subscriptions {
   #flush(): void {
     const connection = this.#connection;
     if (!connection) return;
-    const wanted = [...this.#posts].filter(([, { phase, subscribers }]) => phase === 'new' && subscribers.size > 0);
     const left = [...this.#toUnsubscribe].filter((post) => !this.#posts.get(post)?.subscribers.size);
     this.#toUnsubscribe.clear();
     for (const posts of splitByMessage(left)) connection.unsubscribe(posts);
     if (left.length > 0) this.#retryOverLimit();
-    for (const some of splitByMessage(wanted)) void this.#subscribe(connection, new Map(some));
+    for (const present of [true, false]) {
+      const due = [...this.#posts].filter(([, watched]) => isDue(watched) && wantsPresence(watched) === present);
+      for (const some of splitByMessage(due)) void this.#subscribe(connection, new Map(some), present);
+    }
     this.progressed();
   }
 
-  async #subscribe(connection: TransportConnection, requested: ReadonlyMap<string, WatchedPost>): Promise<void> {
+  async #subscribe(
+    connection: TransportConnection,
+    requested: ReadonlyMap<string, WatchedPost>,
+    present: boolean,
+  ): Promise<void> {
     const known = new Map<string, KnownVersion>();
     for (const [post, watched] of requested) {
-      watched.phase = 'requested';
+      watched.requested = present;
       if (watched.counts.knownVersion) known.set(post, watched.counts.knownVersion);
     }
     let answer: Awaited<ReturnType<TransportConnection['subscribe']>>;
     try {
       // Awaited without a step between, because frames that follow the answer are delivered right after it.
-      answer = await connection.subscribe([...requested.keys()], known);
+      answer = await connection.subscribe([...requested.keys()], known, present);
     } catch {
       // The connection ended before the answer: the posts are subscribed again over the next one.
       return;
@@ -192,7 +204,7 @@ export class Subscriptions {
     } else {
       this.proven();
       this.rules.receive(answer);
-      for (const watched of requested.values()) if (watched.phase === 'requested') watched.phase = 'answered';
+      for (const watched of requested.values()) if (watched.requested !== undefined) watched.isAnswered = true;
       for (const { post, error } of answer.rejected ?? []) {
         const watched = requested.get(post);
         if (watched) this.#reject([watched], error);
@@ -212,14 +224,14 @@ export class Subscriptions {
       const connection = this.#connection;
       this.clock.after(error.retryAfterMs ?? RETRY_MS, () => {
         if (connection !== this.#connection) return;
-        for (const watched of rejected) if (watched.phase === 'requested') watched.phase = 'new';
+        for (const watched of rejected) watched.requested = undefined;
         this.#scheduleFlush();
       });
       return;
     }
     const refusal = LiveCountsError.from(error);
     for (const watched of rejected) {
-      watched.phase = 'answered';
+      watched.isAnswered = true;
       watched.refusal = refusal;
       for (const { refused } of watched.subscribers) rethrowLater(() => refused?.(refusal));
     }
@@ -229,20 +241,32 @@ export class Subscriptions {
   #retryOverLimit(): void {
     for (const watched of this.#posts.values()) {
       if (watched.refusal?.code !== 'TOO_MANY_POSTS') continue;
-      this.#resetPhase(watched);
+      forget(watched);
       this.#scheduleFlush();
     }
-  }
-
-  #resetPhase(watched: WatchedPost): void {
-    watched.phase = 'new';
-    watched.refusal = undefined;
   }
 
   #emitChange({ counts, subscribers }: WatchedPost, source: Change['source']): void {
     const change = counts.takeChange(source);
     if (change) for (const subscriber of subscribers) emitTo(subscriber, change);
   }
+}
+
+/** As on a connection that has no subscription of the post. */
+function forget(watched: WatchedPost): void {
+  watched.requested = undefined;
+  watched.isAnswered = false;
+  watched.refusal = undefined;
+}
+
+function wantsPresence({ subscribers }: WatchedPost): boolean {
+  return [...subscribers].some(({ present }) => present);
+}
+
+/** Whether the gateway has to be asked for the post, or for another presence at it. */
+function isDue(watched: WatchedPost): boolean {
+  const { subscribers, requested, refusal } = watched;
+  return subscribers.size > 0 && !refusal && requested !== wantsPresence(watched);
 }
 
 function emitTo({ changed }: Subscriber, change: Change): void {

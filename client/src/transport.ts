@@ -57,8 +57,15 @@ export interface ConnectionListener {
 
 /** One connection. Promises reject if it ends before the answer arrives; then the outcome is unknown. */
 export interface TransportConnection {
-  /** The answer may leave out posts whose version in `known` is current. */
-  subscribe(posts: readonly string[], known: ReadonlyMap<string, KnownVersion>): Promise<SubscribeResult | Failure>;
+  /**
+   * The answer may leave out posts whose version in `known` is current. A further call for a post may change `present`.
+   * @param present whether this connection counts as a viewer of the posts; a stream does, for all of its posts, if it does for one
+   */
+  subscribe(
+    posts: readonly string[],
+    known: ReadonlyMap<string, KnownVersion>,
+    present: boolean,
+  ): Promise<SubscribeResult | Failure>;
   unsubscribe(posts: readonly string[]): void;
   /** Takes effect once, even if it is sent again over connections of this kind with the same session and seq. */
   operate(operation: ClientOperation): Promise<Acknowledgement | Failure>;
