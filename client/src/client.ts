@@ -74,6 +74,8 @@ export interface LiveCountsEvents {
 }
 
 export interface LiveCounts {
+  /** The address of the gateway, without a slash at its end. */
+  readonly gateway: string;
   readonly state: 'syncing' | 'synced';
   /** Number of posts that have a subscriber. */
   readonly watched: number;
@@ -95,6 +97,7 @@ export interface LiveCounts {
 /** Connects when a post is subscribed or an operation is made, so creating a client costs nothing. */
 export class Client implements LiveCounts {
   state: 'syncing' | 'synced' = 'syncing';
+  readonly gateway: string;
   readonly #identity: Pick<Options, 'token' | 'actor'>;
   readonly #environment: Environment;
   readonly #sessionId = randomId();
@@ -119,8 +122,8 @@ export class Client implements LiveCounts {
     const environment = { ...systemEnvironment(), ...options.environment };
     this.#environment = environment;
     if (environment.isAutomated) console.info(AUTOMATED_NOTICE);
-    const gateway = parseGateway(url);
-    const offered = transports(gateway, environment);
+    this.gateway = parseGateway(url);
+    const offered = transports(this.gateway, environment);
     // HTTP comes last, because it always gets through.
     this.#session = this.#makeSession(offered.at(-1)!);
     this.#subscriptions = new Subscriptions(
@@ -130,7 +133,7 @@ export class Client implements LiveCounts {
       () => this.#connection.markProven(true),
     );
     this.#connection = this.#makeConnection(offered);
-    this.#leavingPage = new LeavingPage(`${gateway}/v1/events`, environment, this.#session);
+    this.#leavingPage = new LeavingPage(`${this.gateway}/v1/events`, environment, this.#session);
   }
 
   get watched(): number {

@@ -3,6 +3,7 @@ import {
   createContext,
   createElement,
   type ReactNode,
+  useCallback,
   useContext,
   useEffect,
   useMemo,
@@ -11,6 +12,7 @@ import {
 } from 'react';
 import type { LiveCounts, Post } from './client.js';
 import type { LiveCountsError } from './errors.js';
+import { countOnce, observeView } from './page-view.js';
 import type { Change, Counts } from './post-counts.js';
 
 const PageClient = createContext<LiveCounts | undefined>(undefined);
@@ -60,6 +62,12 @@ export interface LiveChoice {
   readonly error: LiveCountsError | undefined;
 }
 
+interface Viewing {
+  /** Undefined until the `ref` has an element; null once the element is removed. */
+  element: Element | null | undefined;
+  restart: () => void;
+}
+
 interface State {
   readonly change?: Change;
   readonly error?: LiveCountsError;
@@ -104,20 +112,33 @@ export function useChoice(postId: string, group: string, live?: LiveCounts): Liv
 }
 
 /**
- * Counts a view of the post when the component is mounted; once even in StrictMode, which mounts everything twice.
- * Errors are dropped, because no caller waits for them.
+ * Counts a view of the post once a page view, when the visitor has seen the element with the returned `ref` for a second;
+ * without such an element, the page. Errors are dropped, because no caller waits for them.
  */
-export function useView(postId: string, live?: LiveCounts): void {
+export function useView(postId: string, live?: LiveCounts): (element: Element | null) => void {
   const client = useClient(live);
-  const counted = useRef<string>(undefined);
+  const viewing = useRef<Viewing>({ element: undefined, restart: () => undefined }).current;
   useEffect(() => {
-    if (counted.current === postId) return;
-    counted.current = postId;
-    client
-      .post(postId)
-      .view()
-      .catch(() => undefined);
-  }, [client, postId]);
+    const post = client.post(postId);
+    const count = (): void => void countOnce(client, post, 'views').catch(() => undefined);
+    let stop = (): void => undefined;
+    viewing.restart = () => {
+      stop();
+      stop = observeView(count, viewing.element);
+    };
+    viewing.restart();
+    return () => {
+      viewing.restart = () => undefined;
+      stop();
+    };
+  }, [client, postId, viewing]);
+  return useCallback(
+    (element) => {
+      viewing.element = element;
+      viewing.restart();
+    },
+    [viewing],
+  );
 }
 
 function useClient(live: LiveCounts | undefined): LiveCounts {

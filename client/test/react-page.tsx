@@ -32,6 +32,19 @@ function Viewed({ post }: { post: string }) {
   return <Row post={post} />;
 }
 
+function ViewedBelow({ post }: { post: string }) {
+  const ref = useView(post);
+  return (
+    <>
+      <Row post={post} />
+      <li style={{ height: 3000 }} />
+      <li ref={ref} id={post}>
+        end
+      </li>
+    </>
+  );
+}
+
 function Poll({ post }: { post: string }) {
   const { options, chosen, choose } = useChoice(post, 'vote');
   const buttons = options.map(({ option, count, isChosen }) => (
@@ -41,6 +54,9 @@ function Poll({ post }: { post: string }) {
   ));
   return <li data-chosen={chosen}>{buttons}</li>;
 }
+
+/** By the beginning of the post's id. */
+const COMPONENTS: Record<string, typeof Row | undefined> = { viewed: Viewed, below: ViewedBelow, poll: Poll };
 
 let mounts = 0;
 let setPosts: (posts: readonly string[]) => void;
@@ -53,7 +69,7 @@ function Page({ initial }: { initial: readonly string[] }) {
   }, []);
   // Keyed by index, not by post, because the test gives a mounted component another post.
   return posts.map((post, index) => {
-    const Item = post.startsWith('viewed') ? Viewed : post.startsWith('poll') ? Poll : Row;
+    const Item = COMPONENTS[post.split('-')[0]!] ?? Row;
     return <Item key={index} post={post} />;
   });
 }

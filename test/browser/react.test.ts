@@ -161,11 +161,20 @@ test('useChoice shows the options with their numbers and the choice, which can b
   await window.locator('li:not([data-chosen])').getByRole('button', { name: 'no 0', pressed: false }).waitFor();
 });
 
-test('useView counts one view although StrictMode mounts twice, and one for each further post', async () => {
+test('useView counts one view although StrictMode and the page mount it again, and one for each further post', async () => {
   const window = await openMounted(['viewed']);
   await untilShown(window, 'viewed', 'views', 1);
-  await window.evaluate(() => page.show(['viewed-next']));
+  await window.evaluate(() => page.unmount());
+  await window.evaluate(() => page.mount(['viewed', 'viewed-next']));
   await untilShown(window, 'viewed-next', 'views', 1);
   // A client's operations are counted in order, so a second view of the first post would be counted by now.
   expect((await readCounts('viewed')).views).toBe(1);
+});
+
+test('useView counts when the element with its ref has come into view', async () => {
+  const window = await openMounted(['below', 'viewed-above']);
+  await untilShown(window, 'viewed-above', 'views', 1);
+  expect((await readCounts('below')).views).toBe(0);
+  await window.locator('#below').scrollIntoViewIfNeeded();
+  await untilShown(window, 'below', 'views', 1);
 });

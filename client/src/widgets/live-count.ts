@@ -1,12 +1,13 @@
 import { reflect } from './live-element.js';
+import { countOnce, observeView } from '../page-view.js';
 import { NumberElement } from './number-element.js';
 
 /**
- * `<live-count post="42" metric="views">`: a count of a post, `likes` by default. With `count` it adds one to the tally
- * when it first comes into view.
+ * `<live-count post="42" metric="views">`: a count of a post, `likes` by default. With `count` it counts
+ * that the visitor has seen it, or with `hidden` the page.
  */
 export class LiveCount extends NumberElement {
-  #countedPost = '';
+  #stopCounting: (() => void) | undefined;
 
   get metric(): string {
     return this.getAttribute('metric') ?? 'likes';
@@ -25,10 +26,12 @@ export class LiveCount extends NumberElement {
     reflect(this, 'count', count === false || count === undefined || count === null ? null : '');
   }
 
-  protected override seen(): void {
-    const { post } = this;
-    if (post === '' || post === this.#countedPost || !this.hasAttribute('count')) return;
-    this.#countedPost = post;
-    void this.act((handle) => handle.add(this.metric));
+  protected override updateViewing(): void {
+    this.#stopCounting?.();
+    this.#stopCounting = undefined;
+    const { hidden, post } = this;
+    if (!this.hasAttribute('count') || post === '' || !(hidden ? this.isConnected : this.isSeen)) return;
+    const count = (): void => void this.act((handle) => countOnce(this.client, handle, this.metric));
+    this.#stopCounting = observeView(count, hidden ? undefined : this);
   }
 }

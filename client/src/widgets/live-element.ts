@@ -22,7 +22,7 @@ const Base = typeof HTMLElement === 'undefined' ? (Object as unknown as typeof H
 /** Shows something of a post. The post is subscribed while the element is near the viewport. */
 export abstract class LiveElement extends Base {
   /** Those of all widgets. One that a widget does not have costs it a write at most. */
-  static readonly observedAttributes = ['post', 'metric', 'group', 'label', 'notation', 'lang'];
+  static readonly observedAttributes = ['post', 'metric', 'group', 'label', 'notation', 'lang', 'count', 'hidden'];
 
   /** The content of the element, for as long as there is nothing else to show. */
   protected readonly fallback = document.createElement('slot');
@@ -76,12 +76,14 @@ export abstract class LiveElement extends Base {
         this.#isNear = isNear;
         if (!isNear) this.isSeen = false;
         this.#track();
+        this.updateViewing();
       },
       becameVisible: (isSeen) => {
         this.isSeen = isSeen;
-        if (isSeen) this.seen();
+        this.updateViewing();
       },
     });
+    this.updateViewing();
   }
 
   /** `moveBefore` moved the element: the subscription continues. */
@@ -94,6 +96,7 @@ export abstract class LiveElement extends Base {
     unobserveVisibility(this);
     this.#isNear = this.isSeen = false;
     this.#track();
+    this.updateViewing();
     cancelWrite(this.#write);
   }
 
@@ -102,16 +105,15 @@ export abstract class LiveElement extends Base {
     if (name === 'post' || name === 'metric') {
       this.forget();
       this.#track();
-      // Deferred, so that other attributes of the same change are set first.
-      queueMicrotask(() => this.isSeen && this.seen());
     } else if (name === 'lang') {
       this.locale = findLocale(this);
     }
+    if (name !== 'lang') this.updateViewing();
     if (this.isConnected) scheduleWrite(this.#write);
   }
 
-  /** Called when the element comes into view. */
-  protected seen(): void {
+  /** Called when the element comes into view or leaves it, and when it is connected or changed. */
+  protected updateViewing(): void {
     // Subclasses override this.
   }
 
