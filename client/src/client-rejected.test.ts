@@ -12,10 +12,9 @@ beforeEach(async () => {
 
 afterEach(() => end.close());
 
-/** A client requests `/readyz` before it uses event streams. */
 function countStreams(): { begun: number } {
   const streams = { begun: 0 };
-  end.http.prependListener('request', ({ url }) => (streams.begun += Number(url?.startsWith('/readyz'))));
+  end.http.prependListener('request', ({ url }) => (streams.begun += Number(url?.startsWith('/v1/stream'))));
   return streams;
 }
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { reached, PostWatcher } from '../test/clients.js';
 import { type Acknowledge, acknowledgeAll, FakeGateway, update, HeldClock } from '../test/fake-gateway.js';
 import { MemoryStorage } from '../test/memory-storage.js';
+import type { PageChange } from './environment.js';
 import { LINGER_MS } from './subscriptions.js';
 
 let end: FakeGateway;
@@ -158,10 +159,10 @@ describe('a client', () => {
         socket.on('disconnect', resolve);
       };
     });
-    let emitChange: (isAway: boolean) => void = () => undefined;
+    let emitChange: (change: PageChange) => void = () => undefined;
     const page = {
       hidden: false,
-      onChange(call: (isAway: boolean) => void) {
+      onChange(call: (change: PageChange) => void) {
         emitChange = call;
         return () => undefined;
       },
@@ -171,12 +172,12 @@ describe('a client', () => {
     live.post('a').subscribe(() => undefined);
     await reached(live, 'synced');
     page.hidden = true;
-    emitChange(true);
+    emitChange('hidden');
     clock.ring();
     await gone;
     expect(live.state).toBe('syncing');
     page.hidden = false;
-    emitChange(false);
+    emitChange('shown');
     await reached(live, 'synced');
   });
 

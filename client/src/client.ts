@@ -240,6 +240,8 @@ export class Client implements LiveCounts {
           subscriptions.detach();
           this.#updateState();
         },
+        first: () => subscriptions.first,
+        ask: () => subscriptions.ask(),
         counts: (updates) => subscriptions.applyFrame(updates),
         mine: (event) => subscriptions.applyToggle(event),
         failed: (error) => this.#emit('error', error),

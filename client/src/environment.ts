@@ -13,15 +13,17 @@ export interface Clock {
   frame(call: () => void): void;
 }
 
+/**
+ * Why a page calls back. `hidden`, `left`: it may end without another call. It may also come back from `left`, which is then
+ * followed by `shown`. `online`: its network is back.
+ */
+export type PageChange = 'hidden' | 'shown' | 'left' | 'online';
+
 /** The page that shows the counts. */
 interface Page {
   readonly hidden: boolean;
-  /**
-   * Calls back when the page is hidden or shown, when it is left, and when the network is back. `isAway` is true while it is
-   * hidden and when it is left: it may end without another call.
-   * @returns a function that ends the calls
-   */
-  onChange(call: (isAway: boolean) => void): () => void;
+  /** @returns a function that ends the calls */
+  onChange(call: (change: PageChange) => void): () => void;
 }
 
 export interface Environment {
@@ -30,6 +32,8 @@ export interface Environment {
   readonly random: () => number;
   /** Keeps the actor, and the operations that a page leaves unacknowledged. Without it each client has a new actor. */
   readonly storage: Pick<Storage, 'length' | 'key' | 'getItem' | 'setItem' | 'removeItem'> | undefined;
+  /** Keeps which transport got through, as long as the tab is open. */
+  readonly sessionStorage: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'> | undefined;
   /** Without a page the client never sleeps and never leaves. */
   readonly page: Page | undefined;
   readonly fetch: typeof fetch;
@@ -62,7 +66,8 @@ export function systemEnvironment(): Environment {
   return {
     clock: systemClock,
     random: Math.random,
-    storage: browserStorage(),
+    storage: browserStorage(() => localStorage),
+    sessionStorage: browserStorage(() => sessionStorage),
     page: typeof document === 'undefined' ? undefined : documentPage(document),
     fetch: (input, init) => fetch(input, init),
     sendBeacon:
@@ -74,11 +79,11 @@ export function systemEnvironment(): Environment {
   };
 }
 
-function browserStorage(): Storage | undefined {
+function browserStorage(read: () => Storage): Storage | undefined {
   // Reading Node's localStorage prints a warning, and a browser that blocks site data throws.
   if (typeof document === 'undefined') return undefined;
   try {
-    return localStorage;
+    return read();
   } catch {
     return undefined;
   }
@@ -91,9 +96,13 @@ function documentPage(document: Document): Page {
     },
     onChange(call) {
       const stop = new AbortController();
-      const change = ({ type }: Event): void => call(document.hidden || type === 'pagehide');
+      const listen = (type: string, change: () => PageChange): void =>
+        addEventListener(type, () => call(change()), stop);
       // A change reaches the window after the page's own listeners on the document, which may still count something.
-      for (const type of ['visibilitychange', 'pagehide', 'online']) addEventListener(type, change, stop);
+      listen('visibilitychange', () => (document.hidden ? 'hidden' : 'shown'));
+      listen('pagehide', () => 'left');
+      listen('pageshow', () => 'shown');
+      listen('online', () => 'online');
       return () => stop.abort();
     },
   };

@@ -1,5 +1,5 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
-import type { ByeEvent, Failure, MetricRules, Update } from '../../src/protocol/messages.js';
+import type { ByeEvent, Failure, MetricRules, MineEvent, Update } from '../../src/protocol/messages.js';
 import type { Environment, Timer } from './environment.js';
 import { readEvents } from './event-reader.js';
 import { requestKey } from './posted-events.js';
@@ -12,6 +12,7 @@ import {
   type CloseReason,
   type ClientOperation,
   type SubscribeResult,
+  type Subscription,
   type Transport,
 } from './transport.js';
 
@@ -80,6 +81,9 @@ class EventsConnection implements TransportConnection {
   readonly #requests = new Set<AbortController>();
   readonly #headers: Record<string, string>;
   #stream: AbortController | undefined;
+  /** The subscription with which the connection began, until it is requested. */
+  #begun: { readonly first?: Subscription; readonly answer?: Promise<SubscribeResult | Failure> } = {};
+  #isOpen = false;
   #lastOpened: Promise<unknown> = Promise.resolve();
   #silenceTimer: Timer | undefined;
   #hasEnded = false;
@@ -90,10 +94,19 @@ class EventsConnection implements TransportConnection {
     private readonly listener: ConnectionListener,
   ) {
     this.#headers = toHeaders(credentials);
-    void this.#checkReady();
+    void this.#begin();
   }
 
   subscribe(posts: readonly string[], _: unknown, present: boolean): Promise<SubscribeResult | Failure> {
+    const { first, answer } = this.#begun;
+    this.#begun = {};
+    if (answer && first?.join() === [posts, present].join()) return answer;
+    // What is wanted has changed since then.
+    if (answer) this.#posts.clear();
+    return this.#add(posts, present);
+  }
+
+  #add(posts: readonly string[], present: boolean): Promise<SubscribeResult | Failure> {
     return this.#openInTurn(async () => {
       const before = new Set(this.#posts.keys());
       for (const post of posts) this.#posts.set(post, present);
@@ -116,7 +129,14 @@ class EventsConnection implements TransportConnection {
 
   async operate(operation: ClientOperation): Promise<Acknowledgement | Failure> {
     const { credentials } = this;
-    const answer = await this.transport.operate(credentials, operation, () => !this.#hasEnded);
+    let answer: Acknowledgement | Failure;
+    try {
+      answer = await this.transport.operate(credentials, operation, () => !this.#hasEnded);
+    } catch (error) {
+      // Nothing else says that the gateway is out of reach.
+      if (!this.#stream) this.#end({});
+      throw error;
+    }
     if (answer.ok || answer.error.code !== 'UNAUTHORIZED' || credentials.token === undefined) return answer;
     this.#end({ error: answer.error });
     throw new Error('the token was rejected');
@@ -144,11 +164,18 @@ class EventsConnection implements TransportConnection {
     this.#stream = undefined;
   }
 
-  async #checkReady(): Promise<void> {
-    const answer = await this.#fetch('/readyz').catch(() => undefined);
-    void answer?.body?.cancel();
-    if (answer?.ok) this.listener.opened();
-    else this.#end({});
+  /** Opens the first stream. Its answer shows that the gateway is within reach; without a post the first operation does. */
+  async #begin(): Promise<void> {
+    const first = this.listener.first();
+    if (first) this.#begun = { first, answer: this.#add(...first) };
+    try {
+      await this.#begun.answer;
+    } catch {
+      // The connection has ended.
+      return;
+    }
+    this.#isOpen = true;
+    this.listener.opened();
   }
 
   async #fetch(path: string, init?: RequestInit, request = new AbortController()): Promise<Response> {
@@ -172,6 +199,8 @@ class EventsConnection implements TransportConnection {
     if (!answer.ok) {
       this.#requests.delete(stream);
       const error = await readError(answer);
+      // A gateway, or a proxy in front of one, that is down.
+      if (!this.#isOpen && answer.status >= 500 && !error.retryAfterMs) return this.#failLost();
       if (error.code === 'UNAUTHORIZED') this.#end({ error });
       if (error.code === 'RATE_LIMITED') this.listener.limited(error);
       return { ok: false, error };
@@ -196,6 +225,7 @@ class EventsConnection implements TransportConnection {
         if (stream !== this.#stream) return;
         this.#expectEvent();
         if (name === 'counts') this.listener.counts(JSON.parse(data) as Update[]);
+        if (name === 'mine') this.listener.mine(JSON.parse(data) as MineEvent);
         if (name === 'bye') ending = { retryAfterMs: (JSON.parse(data) as ByeEvent).retryAfterMs };
       }
     } catch {

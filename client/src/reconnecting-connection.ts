@@ -1,9 +1,10 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { MineEvent, Update } from '../../src/protocol/messages.js';
 import { Backoff } from './backoff.js';
-import type { Environment, Timer } from './environment.js';
+import type { Environment, PageChange, Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
-import type { TransportConnection, Credentials, CloseReason, Transport } from './transport.js';
+import { HeadStart } from './head-start.js';
+import type { TransportConnection, ConnectionListener, Credentials, CloseReason, Transport } from './transport.js';
 
 /** The limit of the first wait; the average is half of it, enough for a balancer to notice that a gateway is down. */
 const BACKOFF_FIRST_MS = 500;
@@ -12,20 +13,21 @@ const BACKOFF_MAX_MS = 30_000;
 const REFUSED_MS = 30_000;
 /** Time that a hidden page stays connected. */
 const HIDDEN_MS = 30_000;
-/** Attempts with the preferred transport before the next one is tried, too. */
-const PREFERRED_ATTEMPTS = 2;
+/** The second transport starts this long after the first if neither is open: more than three round trips of a slow network. */
+const HEAD_START_MS = 2_000;
+/** A connection that does not answer for this long is lost. */
+const ANSWER_MS = 3_000;
+/** Pages change in several ways at once, such as shown and online: one question is enough. */
+const ASK_AGAIN_MS = 1_000;
 /** The second transport is used this long before the preferred one is probed beside it; then the longest pause. */
 const PROBE_MS = 5_000;
 const PROBE_MAX_MS = 600_000;
 
-interface UnacknowledgedWork {
-  /** While there are operations a hidden page stays connected. */
-  readonly unacknowledged: readonly unknown[];
-}
-
-interface ReconnectingConnectionListener {
+interface ReconnectingConnectionListener extends Pick<ConnectionListener, 'first'> {
   opened(connection: TransportConnection, kind: Transport['kind']): void;
   lost(): void;
+  /** Asks the gateway over the open connection. Resolves with the answer, or when the connection has ended. */
+  ask(): Promise<void>;
   counts(updates: readonly Update[]): void;
   mine(event: MineEvent): void;
   failed(error: LiveCountsError): void;
@@ -52,16 +54,20 @@ interface Attempt {
  *      │ page shown      │      ▼              │
  *     asleep           waiting ◀───────────────┘   backoff; after a `bye` the gateway's `retryAfterMs`
  *
- * Transports are in order of preference. When the first has failed twice, the second is tried in turn with it. While the
- * second is connected, the first is probed beside it from time to time, and replaces it when it gets through.
+ * Transports are in order of preference. Two race: the second starts when the first has failed, or is not open after a
+ * head start. The one that is open first is used, and gets the head start the next time, also after the page is loaded again.
+ * While another one than the preferred is open, that is probed beside it from time to time, and replaces it when it gets through.
  */
 export class ReconnectingConnection {
   readonly #backoff: Backoff;
   readonly #stopWatching: (() => void) | undefined;
   #phase: 'idle' | 'running' | 'asleep' | 'closed' = 'idle';
   #current: Attempt | undefined;
-  #probe: Attempt | undefined;
-  #failures = 0;
+  /** Runs beside the current attempt: the second one of a race, or the probe. Whichever of both opens replaces the other. */
+  #rival: Attempt | undefined;
+  /** Starts the rival. */
+  #starting: Timer | undefined;
+  readonly #headStart: HeadStart;
   #refusals = 0;
   /** True from the first rejection for a limit until the gateway accepts a subscription. */
   #isLimitReported = false;
@@ -69,26 +75,28 @@ export class ReconnectingConnection {
   #waiting: Timer | undefined;
   /** True if the present wait was requested by the gateway. */
   #isWaitRequested = false;
-  #probing: Timer | undefined;
   #sleeping: Timer | undefined;
+  #askedAtMs = 0;
 
   constructor(
     private readonly transports: readonly Transport[],
     private readonly environment: Environment,
     private readonly credentials: (refused: boolean) => Promise<Credentials>,
-    private readonly work: UnacknowledgedWork,
+    /** While there are operations a hidden page stays connected. */
+    private readonly work: { readonly unacknowledged: readonly unknown[] },
     private readonly listener: ReconnectingConnectionListener,
   ) {
     this.#backoff = new Backoff(environment.random, BACKOFF_FIRST_MS, BACKOFF_MAX_MS);
-    this.#stopWatching = environment.page?.onChange((isAway) => this.#pageChanged(isAway));
+    this.#stopWatching = environment.page?.onChange((change) => this.#pageChanged(change));
+    this.#headStart = new HeadStart(transports, environment.sessionStorage);
   }
 
   /** Connects unless it is connected or connecting already. */
   start(): void {
     if (this.#phase === 'running' || this.#phase === 'closed') return;
     this.#phase = 'running';
-    if (this.environment.page?.hidden) this.#pageChanged(true);
-    void this.#connect();
+    if (this.environment.page?.hidden) this.#pageChanged('hidden');
+    this.#connect();
   }
 
   /**
@@ -98,7 +106,6 @@ export class ReconnectingConnection {
   markProven(watches: boolean): void {
     if (watches) this.#isLimitReported = false;
     this.#refusals = 0;
-    this.#failures = 0;
     this.#backoff.reset();
     if (this.#current) this.#current.proven = true;
   }
@@ -113,43 +120,56 @@ export class ReconnectingConnection {
   #disconnect(): void {
     this.#waiting?.cancel();
     this.#waiting = undefined;
-    this.#endProbe();
-    this.#current?.connection?.close();
-    this.#current = undefined;
+    this.#cancelStart();
+    for (const attempt of [this.#current, this.#rival]) attempt?.connection?.close();
+    this.#current = this.#rival = undefined;
   }
 
-  #endProbe(): void {
-    this.#probing?.cancel();
-    this.#probe?.connection?.close();
-    this.#probe = undefined;
-  }
-
-  #choose(): Transport {
-    const turn = Math.max(0, this.#failures - PREFERRED_ATTEMPTS + 1);
-    return this.transports[turn % this.transports.length]!;
-  }
-
-  async #connect(): Promise<void> {
+  #connect(): void {
     this.#waiting = undefined;
-    const attempt: Attempt = { transport: this.#choose(), open: false, proven: false };
-    this.#current = attempt;
-    await this.#open(attempt);
+    this.#current = this.#begin(this.#headStart.transport);
+    if (this.transports[1]) this.#startLater(HEAD_START_MS);
+  }
+
+  /** The transport that the current attempt does not use. */
+  #otherTransport(): Transport {
+    return this.transports.find((transport) => transport !== this.#current?.transport)!;
+  }
+
+  #startLater(ms: number): void {
+    this.#cancelStart();
+    this.#starting = this.environment.clock.after(ms, () => {
+      this.#starting = undefined;
+      this.#rival = this.#begin(this.#otherTransport());
+    });
+  }
+
+  #cancelStart(): void {
+    this.#starting?.cancel();
+    this.#starting = undefined;
+  }
+
+  #begin(transport: Transport): Attempt {
+    const attempt: Attempt = { transport, open: false, proven: false };
+    void this.#open(attempt);
+    return attempt;
   }
 
   async #open(attempt: Attempt): Promise<void> {
-    const isWanted = (): boolean => attempt === this.#current || attempt === this.#probe;
+    const isWanted = (): boolean => attempt === this.#current || attempt === this.#rival;
     let credentials: Credentials;
     try {
       credentials = await this.credentials(this.#refusals > 0);
     } catch (error) {
       if (!isWanted()) return;
       this.listener.failed(new LiveCountsError('TOKEN', error instanceof Error ? error.message : String(error)));
-      this.#closed(attempt, {});
+      this.#closed(attempt, {}, true);
       return;
     }
     if (!isWanted()) return;
     try {
       attempt.connection = attempt.transport.connect(credentials, {
+        first: () => this.listener.first(),
         opened: () => this.#opened(attempt),
         counts: (updates) => attempt === this.#current && this.listener.counts(updates),
         mine: (event) => attempt === this.#current && this.listener.mine(event),
@@ -163,29 +183,35 @@ export class ReconnectingConnection {
   }
 
   #opened(attempt: Attempt): void {
-    if (attempt === this.#probe) {
-      this.#probe = undefined;
-      this.#current?.connection?.close();
-      this.#current = attempt;
-    }
-    if (attempt !== this.#current) return;
+    const other = attempt === this.#current ? this.#rival : this.#current;
+    if (attempt !== this.#current && attempt !== this.#rival) return;
+    this.#current = attempt;
+    this.#rival = undefined;
+    other?.connection?.close();
     attempt.open = true;
-    if (attempt.transport !== this.transports[0]) this.#probeLater();
-    else this.#probeMs = PROBE_MS;
+    this.#askedAtMs = this.environment.clock.nowMs();
+    this.#headStart.give(attempt.transport);
+    this.#probeLater();
     this.listener.opened(attempt.connection!, attempt.transport.kind);
   }
 
-  #closed(attempt: Attempt, ending: CloseReason): void {
-    if (attempt === this.#probe) {
-      this.#probe = undefined;
-      this.#probeLater();
+  /** @param isFinal whether the other transport would get the same result */
+  #closed(attempt: Attempt, ending: CloseReason, isFinal = ending.error !== undefined): void {
+    if (attempt === this.#rival) {
+      this.#rival = undefined;
+      if (this.#current?.open) this.#probeLater();
     }
     if (attempt !== this.#current) return;
-    this.#endProbe();
-    this.#current = undefined;
+    if (!attempt.open && !isFinal && (this.#rival || this.#starting)) {
+      this.#current = this.#rival ?? this.#begin(this.#otherTransport());
+      this.#rival = undefined;
+      this.#cancelStart();
+      return;
+    }
+    // A middlebox may let connections open and nothing through.
+    if (attempt.open && !attempt.proven && this.transports[1]) this.#headStart.give(this.#otherTransport());
+    this.#disconnect();
     if (attempt.open) this.listener.lost();
-    // A middlebox may let connections open and nothing through: that counts as a failure, too.
-    if (!attempt.proven) this.#failures++;
     this.#wait(this.#waitMs(ending));
   }
 
@@ -216,38 +242,53 @@ export class ReconnectingConnection {
 
   #wait(ms: number): void {
     if (this.#phase !== 'running') return;
-    this.#waiting = this.environment.clock.after(ms, () => void this.#connect());
+    this.#waiting = this.environment.clock.after(ms, () => this.#connect());
   }
 
-  #probeLater(): void {
-    this.#probing?.cancel();
-    if (this.#current?.transport === this.transports[0]) return;
-    this.#probing = this.environment.clock.after(this.#probeMs, () => {
-      this.#probeMs = Math.min(2 * this.#probeMs, PROBE_MAX_MS);
-      this.#probe = { transport: this.transports[0]!, open: false, proven: false };
-      void this.#open(this.#probe);
-    });
+  #probeLater(ms = this.#probeMs): void {
+    this.#cancelStart();
+    const isPreferred = this.#current?.transport === this.transports[0];
+    this.#probeMs = isPreferred ? PROBE_MS : Math.min(2 * this.#probeMs, PROBE_MAX_MS);
+    if (!isPreferred) this.#startLater(ms);
   }
 
-  /** The page was hidden or shown, or its network came back. */
-  #pageChanged(isAway: boolean): void {
+  #pageChanged(change: PageChange): void {
+    const { clock, page } = this.environment;
+    if (change === 'online' && page!.hidden) return;
     this.#sleeping?.cancel();
-    if (isAway) {
+    if (change === 'hidden' || change === 'left') {
       this.listener.left();
-      this.#sleeping = this.environment.clock.after(HIDDEN_MS, () => this.#sleep());
+      // With an open connection a page that is left stays a viewer for a while, and the browser does not keep it for the way back.
+      if (change === 'left') this.#sleep();
+      else this.#sleeping = clock.after(HIDDEN_MS, () => this.#sleep(this.work.unacknowledged.length > 0));
+    } else if (this.#phase === 'asleep') {
+      this.start();
+    } else if (this.#current?.open) {
+      void this.#ask(this.#current);
+      this.#probeMs = PROBE_MS;
+      if (change === 'online' && !this.#rival) this.#probeLater(0);
     } else if (this.#waiting && !this.#isWaitRequested) {
       // The user looks at the page or the network is back: shorten the wait, unless the gateway requested it.
       this.#waiting.cancel();
       this.#backoff.reset();
       this.#wait(this.#backoff.next());
-    } else if (this.#phase === 'asleep') {
-      this.start();
     }
   }
 
-  #sleep(): void {
+  /** A connection that looks open may be lost: networks that change and computers that sleep do not always say so. */
+  async #ask(attempt: Attempt): Promise<void> {
+    const { clock } = this.environment;
+    const atMs = clock.nowMs();
+    if (Math.abs(atMs - this.#askedAtMs) < ASK_AGAIN_MS) return;
+    this.#askedAtMs = atMs;
+    const deadline = clock.after(ANSWER_MS, () => this.#closed(attempt, {}));
+    await this.listener.ask();
+    deadline.cancel();
+  }
+
+  #sleep(isBusy = false): void {
     if (this.#phase !== 'running') return;
-    if (this.work.unacknowledged[0]) return this.#pageChanged(true);
+    if (isBusy) return this.#pageChanged('hidden');
     this.#phase = 'asleep';
     const open = this.#current?.open;
     this.#disconnect();

@@ -1,10 +1,11 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { MineEvent, Update } from '../../src/protocol/messages.js';
-import type { Clock, Timer } from './environment.js';
+import type { Clock } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import type { MetricRules } from './metric-rules.js';
 import { type Change, PostCounts } from './post-counts.js';
-import type { TransportConnection, KnownVersion } from './transport.js';
+import type { TransportConnection, KnownVersion, Subscription } from './transport.js';
+import { forget, isDue, type Subscriber, type WatchedPost, wantsPresence } from './watched-post.js';
 
 /** Ids and versions of this many posts stay below the 16 KiB of a message, whatever the length of the ids. */
 const POSTS_PER_MESSAGE = 80;
@@ -12,25 +13,8 @@ const POSTS_PER_MESSAGE = 80;
 export const LINGER_MS = 2_000;
 /** The wait after a retryable error without `retryAfterMs`. */
 const RETRY_MS = 1_000;
-
-interface Subscriber {
-  readonly changed: (change: Change) => void;
-  readonly refused: ((error: LiveCountsError) => void) | undefined;
-  /** Whether it makes this client a viewer of the post. */
-  readonly present: boolean;
-}
-
-interface WatchedPost {
-  readonly counts: PostCounts;
-  readonly subscribers: Set<Subscriber>;
-  /** The presence that was requested on this connection; undefined while the post is not subscribed. */
-  requested: boolean | undefined;
-  /** Whether the gateway has answered a subscription on this connection. */
-  isAnswered: boolean;
-  linger: Timer | undefined;
-  /** Why the gateway rejected it on this connection. */
-  refusal: LiveCountsError | undefined;
-}
+/** Counts are called stale when the gateway has not answered for this long: a healthy one does, so pages do not flicker. */
+const STALE_MS = 300;
 
 /**
  * The posts that are watched or have operations. Subscriptions made within an animation frame go out in one message. On a
@@ -41,6 +25,8 @@ export class Subscriptions {
   readonly #toUnsubscribe = new Set<string>();
   #connection: TransportConnection | undefined;
   #isFlushScheduled = false;
+  /** Whether the gateway was asked and does not answer. */
+  #isStale = false;
 
   constructor(
     private readonly clock: Clock,
@@ -53,7 +39,7 @@ export class Subscriptions {
 
   /** Whether the gateway has answered the subscription of every subscribed post on this connection. */
   get isCurrent(): boolean {
-    if (!this.#connection) return false;
+    if (!this.#connection || this.#isStale) return false;
     for (const { isAnswered, subscribers } of this.#posts.values())
       if (!isAnswered && subscribers.size > 0) return false;
     return true;
@@ -109,6 +95,22 @@ export class Subscriptions {
     this.#emitChange(watched, 'remote');
   }
 
+  /** The first message over the next connection. */
+  get first(): Subscription | undefined {
+    const [first] = this.#due();
+    return first && [[...first.requested.keys()], first.present];
+  }
+
+  /** Asks the gateway for a post again, because a connection that looks open may be lost. Ends with the answer, or the connection. */
+  async ask(): Promise<void> {
+    const asked = [...this.#posts].find(([, { requested, refusal }]) => requested !== undefined && !refusal);
+    if (!this.#connection || !asked) return;
+    const timer = this.clock.after(STALE_MS, () => this.#setStale(true));
+    await this.#subscribe(this.#connection, new Map([asked]), asked[1].requested!);
+    timer.cancel();
+    this.#setStale(false);
+  }
+
   /** Subscribes all posts over a new connection, which has none of the previous one's subscriptions. */
   attach(connection: TransportConnection): void {
     this.detach();
@@ -132,6 +134,11 @@ export class Subscriptions {
     }
     this.#posts.clear();
     this.#connection = undefined;
+  }
+
+  #setStale(isStale: boolean): void {
+    this.#isStale = isStale;
+    this.progressed();
   }
 
   #ensure(post: string): WatchedPost {
@@ -173,11 +180,16 @@ export class Subscriptions {
     this.#toUnsubscribe.clear();
     for (const posts of splitByMessage(left)) connection.unsubscribe(posts);
     if (left.length > 0) this.#retryOverLimit();
-    for (const present of [true, false]) {
-      const due = [...this.#posts].filter(([, watched]) => isDue(watched) && wantsPresence(watched) === present);
-      for (const some of splitByMessage(due)) void this.#subscribe(connection, new Map(some), present);
-    }
+    for (const { requested, present } of this.#due()) void this.#subscribe(connection, requested, present);
     this.progressed();
+  }
+
+  /** What is to be subscribed, a message each. */
+  #due(): { requested: ReadonlyMap<string, WatchedPost>; present: boolean }[] {
+    return [true, false].flatMap((present) => {
+      const due = [...this.#posts].filter(([, watched]) => isDue(watched) && wantsPresence(watched) === present);
+      return splitByMessage(due).map((some) => ({ requested: new Map(some), present }));
+    });
   }
 
   async #subscribe(
@@ -250,23 +262,6 @@ export class Subscriptions {
     const change = counts.takeChange(source);
     if (change) for (const subscriber of subscribers) emitTo(subscriber, change);
   }
-}
-
-/** As on a connection that has no subscription of the post. */
-function forget(watched: WatchedPost): void {
-  watched.requested = undefined;
-  watched.isAnswered = false;
-  watched.refusal = undefined;
-}
-
-function wantsPresence({ subscribers }: WatchedPost): boolean {
-  return [...subscribers].some(({ present }) => present);
-}
-
-/** Whether the gateway has to be asked for the post, or for another presence at it. */
-function isDue(watched: WatchedPost): boolean {
-  const { subscribers, requested, refusal } = watched;
-  return subscribers.size > 0 && !refusal && requested !== wantsPresence(watched);
 }
 
 function emitTo({ changed }: Subscriber, change: Change): void {

@@ -44,7 +44,12 @@ export interface CloseReason {
   readonly retryAfterMs?: number;
 }
 
+/** Posts that are subscribed together, and whether the connection counts as a viewer of them. */
+export type Subscription = readonly [posts: readonly string[], present: boolean];
+
 export interface ConnectionListener {
+  /** What will be subscribed first: a stream can begin with it. Without a post there is nothing to watch. */
+  first(): Subscription | undefined;
   /** The connection accepts requests from now on. */
   opened(): void;
   counts(updates: readonly Update[]): void;

@@ -31,6 +31,11 @@ afterAll(async () => {
   await stopAll();
 });
 
+async function viewers(post: string): Promise<number> {
+  const answer = await fetch(`${gateway.url}/v1/${post}/live`);
+  return ((await answer.json()) as { count: number }).count;
+}
+
 test('a client whose address has too many sockets gets one error, tries again, and connects when there is room', async () => {
   const first = connect(proxy.url);
   new PostWatcher(first, 'crowded');
@@ -51,6 +56,7 @@ test('a client whose address has too many sockets gets one error, tries again, a
   expect(gateway.log.filter((text) => text.includes(line))).toHaveLength(1);
 
   first.close();
+  await until(async () => (await viewers('crowded')) === 0, 'the gateway has noticed the end of the first client');
   clock.ring();
   await seen.until(({ counts }) => counts.live === 1);
 });

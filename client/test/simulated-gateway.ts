@@ -52,6 +52,8 @@ export class SimulatedGateway {
   readonly refusals: { readonly code: ErrorCode; readonly done: boolean }[] = [];
   /** How many events of the next posted lists are accepted; the others are rejected with a retryable error. */
   readonly partialLists: number[] = [];
+  /** Number of messages that subscribed something. */
+  subscriptions = 0;
   /** Posted events wait in a log: they are accepted before they are counted. */
   hasLog = false;
   /** The log is counted in order. */
@@ -123,6 +125,7 @@ export class SimulatedGateway {
   }
 
   snapshots(viewer: Viewer, posts: readonly string[], known: ReadonlyMap<string, KnownVersion>): Snapshot[] {
+    this.subscriptions++;
     if (viewer.kind === 'events') return [...viewer.posts].map((post) => this.update(post));
     const isKnown = (post: string): boolean => known.get(post)?.join() === [this.#epochName, this.#post(post).v].join();
     const changed = posts.filter((post) => !isKnown(post));

@@ -19,6 +19,8 @@ import { RULES, type SimulatedGateway, type Viewer } from './simulated-gateway.j
 const LATENCY_MS = 60;
 /** A blocked attempt to connect fails after this time. */
 const UNREACHABLE_MS = 2_000;
+/** The gateway's ping interval and timeout. */
+const SILENCE_MS = 25_000;
 
 interface PostedList {
   readonly actor: string;
@@ -28,7 +30,10 @@ interface PostedList {
 
 /** The network between clients and the gateway: it delays messages, breaks connections and blocks transports. */
 export class SimulatedNetwork {
-  readonly blocked = new Set<Transport['kind']>();
+  /** How long an attempt takes to fail, by transport. */
+  readonly blocked = new Map<Transport['kind'], number>();
+  /** How much longer than the latency it takes to open, by transport. */
+  readonly openingMs = new Map<Transport['kind'], number>();
   readonly connections = new Set<SimulatedConnection>();
   /** Number of coming connections that are rejected with a `retryAfterMs`. */
   refusals = 0;
@@ -85,8 +90,13 @@ export class SimulatedNetwork {
     for (const connection of this.connections) if (connection.client === client) connection.lose(ending);
   }
 
-  block(kind: Transport['kind']): void {
-    this.blocked.add(kind);
+  /** The connections of a client look open, and nothing gets through any more. */
+  stall(client: number): void {
+    for (const connection of this.connections) if (connection.client === client) connection.stall();
+  }
+
+  block(kind: Transport['kind'], failureMs = UNREACHABLE_MS): void {
+    this.blocked.set(kind, failureMs);
     for (const connection of this.connections) if (connection.kind === kind) connection.lose({});
   }
 }
@@ -96,6 +106,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
   readonly actor: string;
   readonly #waiting = new Set<(error: Error) => void>();
   #ended = false;
+  #isStalled = false;
   /** Messages of one direction don't overtake each other on a socket. On an event stream the snapshot is the first event. */
   #upAtMs = 0;
   #downAtMs = 0;
@@ -109,9 +120,10 @@ class SimulatedConnection implements TransportConnection, Viewer {
   ) {
     this.actor = credentials.actor!;
     network.connections.add(this);
-    const { clock, blocked } = network;
-    if (blocked.has(kind)) clock.after(UNREACHABLE_MS, () => this.lose({}));
-    else clock.after(network.latency(), () => this.#arrive());
+    const { clock, blocked, openingMs } = network;
+    const failureMs = blocked.get(kind);
+    if (failureMs !== undefined) clock.after(failureMs, () => this.lose({}));
+    else clock.after(network.latency() + (openingMs.get(kind) ?? 0), () => this.#arrive());
   }
 
   async subscribe(
@@ -158,8 +170,13 @@ class SimulatedConnection implements TransportConnection, Viewer {
     this.listener.closed(ending);
   }
 
+  stall(): void {
+    this.#isStalled = true;
+    this.network.clock.after(SILENCE_MS, () => this.lose({}));
+  }
+
   #arrive(): void {
-    if (this.#ended) return;
+    if (this.#ended || this.#isStalled) return;
     if (this.network.refusals > 0) {
       this.network.refusals--;
       const error = { code: 'OVERLOADED' as const, message: 'later', retryable: true, retryAfterMs: 300 };
@@ -201,7 +218,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
     const { clock } = this.network;
     const atMs = clock.nowMs() + this.network.latency();
     const inOrderMs = Math.max(lastMs, atMs);
-    clock.after((isInOrder ? inOrderMs : atMs) - clock.nowMs(), arrive);
+    clock.after((isInOrder ? inOrderMs : atMs) - clock.nowMs(), () => this.#isStalled || arrive());
     return isInOrder ? inOrderMs : lastMs;
   }
 }

@@ -52,6 +52,15 @@ export const interrupting = fc.oneof(
       ({ pages }) =>
         pages[n]!.setHidden(hidden),
   ),
+  fc.tuple(page, fc.constantFrom(5, 2_000, 60_000)).map(
+    ([n, ms]): Step =>
+      ({ pages }) =>
+        pages[n]!.leaveFor(ms),
+  ),
+  page.map((n): Step => ({ network, pages }) => {
+    network.stall(n);
+    pages[n]!.change('online');
+  }),
   fc.tuple(page, post).map(
     ([n, id]): Step =>
       ({ pages }) =>
@@ -64,11 +73,17 @@ export const interrupting = fc.oneof(
   ),
   fc.constant<Step>(({ gateway }) => void gateway.refusals.push({ code: 'RATE_LIMITED', done: false })),
 );
+const transport = fc.constantFrom('socket' as const, 'events' as const);
 export const blocking = fc.oneof(
-  fc.constantFrom('socket' as const, 'events' as const).map(
-    (kind): Step =>
+  fc.tuple(transport, fc.constantFrom(20, 2_000, 10_000)).map(
+    ([kind, failureMs]): Step =>
       ({ network }) =>
-        network.block(kind),
+        network.block(kind, failureMs),
+  ),
+  fc.tuple(transport, fc.constantFrom(0, 1_900, 4_000)).map(
+    ([kind, ms]): Step =>
+      ({ network }) =>
+        void network.openingMs.set(kind, ms),
   ),
   fc.constant<Step>(({ network }) => network.blocked.clear()),
 );

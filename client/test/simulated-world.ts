@@ -1,6 +1,7 @@
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { Random } from '../../test/support/random.js';
 import { Client, type Post } from '../src/client.js';
+import type { PageChange } from '../src/environment.js';
 import type { LiveCountsError } from '../src/errors.js';
 import type { Change } from '../src/post-counts.js';
 import type { Transport } from '../src/transport.js';
@@ -24,7 +25,7 @@ export class SimulatedPage {
   readonly changes = new Map<string, Change[]>();
   readonly operations: RequestedOperation[] = [];
   hidden = false;
-  #changed: (isAway: boolean) => void = () => undefined;
+  #changed: (change: PageChange) => void = () => undefined;
   #session = '';
   #hasEnded = false;
 
@@ -34,6 +35,7 @@ export class SimulatedPage {
     readonly actor: string,
     readonly kinds: readonly Transport['kind'][],
     storage: MemoryStorage,
+    sessionStorage: MemoryStorage,
   ) {
     const { clock, random } = network;
     const environment = {
@@ -45,6 +47,7 @@ export class SimulatedPage {
       random: () => random.next(),
       page: this.#page(),
       storage,
+      sessionStorage,
       fetch: (_: unknown, init?: RequestInit) => this.#whileAlive(network.fetch(init!)),
     };
     const noting = (transport: Transport): Transport => ({
@@ -92,13 +95,24 @@ export class SimulatedPage {
   }
 
   setHidden(hidden: boolean): void {
-    this.hidden = hidden;
-    this.#changed(hidden);
+    this.change(hidden ? 'hidden' : 'shown');
   }
 
-  /** Hides the page and ends it: nothing of it runs any more. */
+  change(change: PageChange): void {
+    if (this.#hasEnded) return;
+    if (change !== 'online') this.hidden = change !== 'shown';
+    this.#changed(change);
+  }
+
+  /** Leaves the page, and comes back to it. */
+  leaveFor(ms: number): void {
+    this.change('left');
+    this.network.clock.after(ms, () => this.change('shown'));
+  }
+
+  /** Leaves the page and ends it: nothing of it runs any more. */
   end(): void {
-    this.setHidden(true);
+    this.change('left');
     this.#hasEnded = true;
     this.network.end(this.number);
   }
@@ -119,7 +133,7 @@ export class SimulatedPage {
       get hidden() {
         return isHidden();
       },
-      onChange: (call: (isAway: boolean) => void) => {
+      onChange: (call: (change: PageChange) => void) => {
         this.#changed = call;
         return () => (this.#changed = () => undefined);
       },
@@ -141,6 +155,7 @@ export class SimulatedWorld {
   readonly #ended: SimulatedPage[] = [];
   /** Both tabs of ann are in one browser. */
   readonly #storages: readonly MemoryStorage[];
+  readonly #sessionStorages = ACTORS.map(() => new MemoryStorage());
 
   constructor(
     seed: number,
@@ -170,12 +185,14 @@ export class SimulatedWorld {
   }
 
   #open(n: number): SimulatedPage {
-    return new SimulatedPage(this.network, n, ACTORS[n]!, this.kinds[n]!, this.#storages[n]!);
+    const storages = [this.#storages[n]!, this.#sessionStorages[n]!] as const;
+    return new SimulatedPage(this.network, n, ACTORS[n]!, this.kinds[n]!, ...storages);
   }
 
   /** Removes all faults and lets time pass. */
   async heal(forMs: number): Promise<void> {
     this.network.blocked.clear();
+    this.network.openingMs.clear();
     this.network.refusals = 0;
     this.gateway.refusals.length = 0;
     this.gateway.partialLists.length = 0;

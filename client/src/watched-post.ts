@@ -1,0 +1,39 @@
+import type { Timer } from './environment.js';
+import type { LiveCountsError } from './errors.js';
+import type { Change, PostCounts } from './post-counts.js';
+
+export interface Subscriber {
+  readonly changed: (change: Change) => void;
+  readonly refused: ((error: LiveCountsError) => void) | undefined;
+  /** Whether it makes this client a viewer of the post. */
+  readonly present: boolean;
+}
+
+export interface WatchedPost {
+  readonly counts: PostCounts;
+  readonly subscribers: Set<Subscriber>;
+  /** The presence that was requested on this connection; undefined while the post is not subscribed. */
+  requested: boolean | undefined;
+  /** Whether the gateway has answered a subscription on this connection. */
+  isAnswered: boolean;
+  linger: Timer | undefined;
+  /** Why the gateway rejected it on this connection. */
+  refusal: LiveCountsError | undefined;
+}
+
+/** As on a connection that has no subscription of the post. */
+export function forget(watched: WatchedPost): void {
+  watched.requested = undefined;
+  watched.isAnswered = false;
+  watched.refusal = undefined;
+}
+
+export function wantsPresence({ subscribers }: WatchedPost): boolean {
+  return [...subscribers].some(({ present }) => present);
+}
+
+/** Whether the gateway has to be asked for the post, or for another presence at it. */
+export function isDue(watched: WatchedPost): boolean {
+  const { subscribers, requested, refusal } = watched;
+  return subscribers.size > 0 && !refusal && requested !== wantsPresence(watched);
+}
