@@ -1,20 +1,18 @@
-import { type Environment, systemEnvironment } from './environment.js';
+import { type Environment, systemEnvironment, type Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import { randomId, storedActor } from './identity.js';
 import { LeavingPage } from './leaving-page.js';
 import { MetricRules } from './metric-rules.js';
+import { checkPostId } from './post-id.js';
 import { ReconnectingConnection } from './reconnecting-connection.js';
 import type { Change } from './post-counts.js';
 import { Session, type SessionListener } from './session.js';
 import { rethrowLater, Subscriptions } from './subscriptions.js';
 import type { TransportConnection, Credentials, Transport } from './transport.js';
+import { expectAnswer, warnOnce, watchPage } from './warn.js';
 
-/** The rule of docs/protocol.md. */
-const POST_ID = /^(?!\.\.?$)[A-Za-z0-9_.:-]{1,64}$/;
 /** Longer than the longest tick, 2 s: by then a stream has delivered counts with the operation acknowledged over HTTP. */
 const FRAMES_ARRIVED_MS = 3_000;
-/** For the author of a page whose tests drive a browser. */
-const AUTOMATED_NOTICE = 'tallycast: a program drives this browser, so its views count only with COUNT_BOTS=true';
 
 export interface Options {
   /**
@@ -111,6 +109,8 @@ export class Client implements LiveCounts {
   readonly #dropCalls: (() => void)[] = [];
   /** The last ones; undefined before the first connection. */
   #credentials: Credentials | undefined;
+  /** Runs from the first attempt to connect until the gateway has answered. */
+  #unanswered: Timer | undefined;
   #closed = false;
 
   constructor(
@@ -121,8 +121,8 @@ export class Client implements LiveCounts {
     this.#identity = options;
     const environment = { ...systemEnvironment(), ...options.environment };
     this.#environment = environment;
-    if (environment.isAutomated) console.info(AUTOMATED_NOTICE);
     this.gateway = parseGateway(url);
+    watchPage(this.gateway, environment.isAutomated);
     const offered = transports(this.gateway, environment);
     // HTTP comes last, because it always gets through.
     this.#session = this.#makeSession(offered.at(-1)!);
@@ -149,12 +149,7 @@ export class Client implements LiveCounts {
   }
 
   post(id: string): Post {
-    if (!POST_ID.test(id)) {
-      throw new LiveCountsError(
-        'BAD_REQUEST',
-        `"${id}" is not a post id: it must be 1 to 64 characters of A-Z a-z 0-9 _ . : -, not . or ..`,
-      );
-    }
+    checkPostId(id);
     return {
       id,
       subscribe: (changed, refused, { present = true } = {}) => {
@@ -180,6 +175,7 @@ export class Client implements LiveCounts {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#unanswered?.cancel();
     this.state = 'syncing';
     this.#connection.close();
     this.#session.detach();
@@ -245,13 +241,18 @@ export class Client implements LiveCounts {
         counts: (updates) => subscriptions.applyFrame(updates),
         mine: (event) => subscriptions.applyToggle(event),
         failed: (error) => this.#emit('error', error),
-        refused: (error) => session.rejectAll(error),
+        refused: (error) => {
+          this.#unanswered?.cancel();
+          warnOnce(error.code, error.message);
+          session.rejectAll(error);
+        },
         left: () => this.#credentials && this.#leavingPage.leave(this.#credentials),
       },
     );
   }
 
   #opened(connection: TransportConnection, kind: Transport['kind']): void {
+    this.#unanswered?.cancel();
     this.#subscriptions.attach(connection);
     this.#session.attach(connection, kind);
     this.#updateState();
@@ -259,6 +260,7 @@ export class Client implements LiveCounts {
   }
 
   async #readCredentials(refused: boolean): Promise<Credentials> {
+    this.#unanswered ??= expectAnswer(this.gateway, this.#environment.clock);
     const { token, actor } = this.#identity;
     const given = typeof token === 'function' ? await token(refused) : token;
     // The last actor is used again: it stays the same at every connection even if nothing can be stored.

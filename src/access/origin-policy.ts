@@ -105,6 +105,7 @@ export class OriginPolicy {
       const all = [...this.#allowed.entries, origin].join(',');
       const pages = origin === 'null' ? 'without an origin (files, frames in a sandbox, some apps)' : `of ${origin}`;
       this.rules.log.warn(origin, `rejected a page ${pages}: if it is yours, add it: ALLOWED_ORIGINS=${all}`);
+      return `pages of ${origin} may not use this gateway; if they are yours, add ${origin} to its ALLOWED_ORIGINS`;
     }
     return ORIGIN_REJECTED;
   }
@@ -117,7 +118,7 @@ export class OriginPolicy {
         `rejected a page of ${origin}: PUBLIC_URL does not list it; if it is yours set PUBLIC_URL=${all}`,
       );
     }
-    return NAME_REJECTED;
+    return `this gateway is not known as ${origin}; if that is its name, add ${origin} to its PUBLIC_URL`;
   }
 }
 
@@ -148,4 +149,3 @@ function isAddress(hostname: string): boolean {
 const ORIGIN_REJECTED = 'pages of this origin may not use this gateway; ALLOWED_ORIGINS lists those that may';
 const PAGE_REJECTED =
   'pages of other sites may not use this gateway without CORS: ask by fetch, EventSource or a WebSocket, from an origin that ALLOWED_ORIGINS lists';
-const NAME_REJECTED = 'this gateway is not known by this name; PUBLIC_URL lists the origins that are its own';

@@ -145,7 +145,8 @@ describe('an origin', () => {
     ['GET', '/v1/stream?posts=door'],
     ['OPTIONS', '/v1/door/likes'],
   ])('a request of an origin that is not allowed is rejected: %s %s', async (method, path) => {
-    const message = 'pages of this origin may not use this gateway; ALLOWED_ORIGINS lists those that may';
+    const message =
+      'pages of https://evil.example may not use this gateway; if they are yours, add https://evil.example to its ALLOWED_ORIGINS';
     const body = { code: 'FORBIDDEN', message, retryable: false };
     expect(await send(method, path, undefined, evil)).toEqual({ status: 403, body });
   });
