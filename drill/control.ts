@@ -8,7 +8,8 @@ const PUBLISH_INTERVAL_MS = 250;
 
 /**
  * Lets a page pull the cables over a WebSocket, the only way in which pages of a gateway may use other ports. A page gets the
- * regions and the cables whenever they change, and sends `{ from, to, cut }`. Only pages of these regions may connect.
+ * regions and the cables whenever they change, and sends `{ from, to, cut }`, or `{ kill }` with the region whose gateway is
+ * killed with -9 and started again. Only pages of these regions may connect.
  */
 export class Control {
   readonly #server: WebSocketServer;
@@ -43,6 +44,9 @@ export class Control {
     const cable = this.deployment.cables.find(({ from, to }) => from === request?.['from'] && to === request['to']);
     if (request?.['cut'] === true) cable?.cut('refused');
     if (request?.['cut'] === false) cable?.mend();
+    // A gateway that does not start again ends the drill, which reports it.
+    const killed = this.deployment.regions.find(({ name }) => name === request?.['kill']);
+    if (killed) this.deployment.crash(killed).catch(() => undefined);
     this.#publish();
   }
 
@@ -56,7 +60,7 @@ export class Control {
   #state(): string {
     const { regions, cables } = this.deployment;
     return JSON.stringify({
-      regions: regions.map(({ name, url }) => ({ name, url })),
+      regions: regions.map(({ name, url, isUp }) => ({ name, url, up: isUp })),
       cables: cables.map(({ from, to, isCut }) => ({ from, to, cut: isCut })),
     });
   }

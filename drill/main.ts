@@ -15,7 +15,7 @@ Three regions count, are cut off from each other, and have to agree within ${PRO
 
   --seconds  duration of all phases together (${SECONDS.min} to ${SECONDS.max}, ${SECONDS.default} by default)
   --redis    use a Redis for each region instead of an embedded store
-  --page     no drill: a page on which you pull the cables yourself, until Ctrl-C
+  --page     no drill: pages on which you pull the cables and kill gateways yourself, until Ctrl-C
 
 The exit code is 0 if they agreed exactly and in time, 1 if not, 2 if the drill failed.
 `;
@@ -82,10 +82,11 @@ async function run(deployment: Deployment, { seconds, redis, page }: Options): P
 /** Serves the page until Ctrl-C. */
 async function servePage(deployment: Deployment): Promise<never> {
   const control = new Control(deployment);
+  const port = await control.port();
   const [first] = deployment.regions;
   for (const { name, url } of deployment.regions) process.stdout.write(`  ${name}  ${url}\n`);
   process.stdout.write(
-    `Pull their cables at ${first!.url}/regions/?drill=${await control.port()}\nCtrl-C ends them.\n`,
+    `Pull their cables at ${first!.url}/regions/?drill=${port}\nKill one with -9 at ${first!.url}/?drill=${port}\nCtrl-C ends them.\n`,
   );
   return await new Promise<never>(() => undefined);
 }

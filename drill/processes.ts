@@ -58,8 +58,8 @@ export class Processes {
     return dir;
   }
 
-  /** Resolves when the process is ready. */
-  async start({ name, command, args, env = {}, ready, install = '' }: Program): Promise<void> {
+  /** Resolves when the process is ready, with a function that kills it as a crash would. */
+  async start({ name, command, args, env = {}, ready, install = '' }: Program): Promise<() => Promise<void>> {
     if (this.#isEnding) throw new DrillError(`${name} is not needed any more`);
     const { PATH = '', HOME = '' } = process.env;
     // In its own process group, because Ctrl-C must reach the drill only, which ends gateways before their stores.
@@ -69,6 +69,7 @@ export class Processes {
       detached: true,
     });
     this.#running.add(child);
+    let isKilled = false;
     const log: string[] = [];
     const isReady = new Promise<void>((resolve) => {
       for (const output of [child.stdout, child.stderr]) {
@@ -83,9 +84,14 @@ export class Processes {
     child.once('close', () => {
       this.#running.delete(child);
       const how = child.signalCode ?? `exit code ${child.exitCode ?? 'unknown'}`;
-      if (!this.#isEnding) this.#fail(new DrillError([`${name} ended, by ${how}`, ...log].join('\n')));
+      if (!this.#isEnding && !isKilled) this.#fail(new DrillError([`${name} ended, by ${how}`, ...log].join('\n')));
     });
     await Promise.race([isReady, this.#failed]);
+    return async () => {
+      isKilled = true;
+      const closed = once(child, 'close');
+      if (child.kill('SIGKILL')) await closed;
+    };
   }
 
   async end(): Promise<void> {

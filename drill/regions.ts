@@ -27,6 +27,8 @@ export interface RegionLink {
 /** A gateway with its own store. */
 export class Region {
   readonly url: string;
+  /** Whether its gateway runs. */
+  isUp = false;
 
   constructor(
     readonly name: string,
@@ -58,6 +60,8 @@ export class Deployment {
   readonly #gateways = new Processes();
   readonly #stores = new Processes();
   readonly #token = randomBytes(16).toString('hex');
+  /** By region: kills its gateway with -9 and starts it again with its store. */
+  readonly #restarts = new Map<string, () => Promise<void>>();
 
   private constructor(
     readonly regions: readonly Region[],
@@ -90,17 +94,23 @@ export class Deployment {
     while (!(await Promise.all(this.regions.map(isUp))).every(Boolean)) await pause(POLL_MS);
   }
 
+  /** Kills the gateway of a region with -9, and starts it again. */
+  async crash({ name, isUp }: Region): Promise<void> {
+    if (isUp) await this.#restarts.get(name)!();
+  }
+
   async end(): Promise<void> {
     await this.#gateways.end();
     await this.#stores.end();
     for (const cable of this.cables) cable.close();
   }
 
-  async #startRegion({ name, port }: Region, redis: boolean): Promise<void> {
+  async #startRegion(region: Region, redis: boolean): Promise<void> {
+    const { name, port } = region;
     const store = redis ? await this.#startRedis(name) : { DATA_DIR: this.#stores.newDir() };
     const peers: string[] = [];
     for (const cable of this.cables) if (cable.from === name) peers.push(`${cable.to}=${await cable.open()}`);
-    await this.#gateways.start({
+    const gateway = {
       name: `the gateway of ${name}`,
       command: process.execPath,
       args: [MAIN],
@@ -114,7 +124,17 @@ export class Deployment {
         ...store,
       },
       ready: '"msg":"listening"',
-    });
+    };
+    const start = async (): Promise<void> => {
+      const kill = await this.#gateways.start(gateway);
+      region.isUp = true;
+      this.#restarts.set(name, async () => {
+        region.isUp = false;
+        await kill();
+        await start();
+      });
+    };
+    await start();
   }
 
   async #startRedis(region: string): Promise<{ REDIS_URL: string }> {
