@@ -3,16 +3,38 @@ import { type Story, STORIES, WALL_STORIES } from './src/stories.js';
 
 /** Below the first page. */
 const LINKS = [
-  ['', 'Article'],
   ['feed/', 'Feed'],
   ['wall/', 'Wall'],
   ['cable/', 'Cable'],
   ['regions/', 'Regions'],
+  ['docs/', 'API'],
 ] as const;
 /** The first page, from a page in a folder. Links are relative, because the gateway may be under any path. */
 const FIRST_PAGE = '../';
 
+/** The box of src/simulated-readers.ts. */
+const READERS = `<label class="readers">
+      <input type="checkbox" checked autocomplete="off" data-testid="readers" />
+      12 simulated readers
+    </label>`;
+
+/** It hangs from one phone to the other. */
+const CABLE = `<div class="cord">
+      <svg class="wire" viewBox="0 0 100 40" preserveAspectRatio="none" aria-hidden="true">
+        <path class="still" d="M25 0 C25 26 36 32 50 32" /><path class="loose" d="M50 32 C64 32 75 26 75 0" />
+      </svg>
+      <button type="button" class="plain" data-testid="pull-bob"><span class="label">Unplug Bob</span></button>
+    </div>`;
+
 const REGIONS = ['eu', 'us', 'ap'];
+/** Views of each region and of all together in a run of `npm run drill` on 2 cores. */
+const RECORDED = [
+  { moment: 'all connected', views: [103, 103, 103], all: 103 },
+  { moment: 'eu cut off', views: [150, 157, 158], all: 206 },
+  { moment: 'connected again, after 0.81 s', views: [206, 206, 206], all: 206 },
+  { moment: 'each alone', views: [381, 366, 353], all: 440 },
+  { moment: 'connected again, after 0.77 s', views: [447, 447, 447], all: 447 },
+] as const;
 /** Each cable hangs above its two regions; the one between the outer regions hangs higher. */
 const CABLES = [
   ['eu', 'us', 'M115 100 C115 30 285 30 285 100'],
@@ -30,7 +52,10 @@ export const pages: Plugin = {
         .replace('<!-- header -->', header(path.replace(/^\/|index\.html$/g, '')))
         .replace('<!-- feed -->', () => STORIES.map(feedItem).join('\n'))
         .replace('<!-- wall -->', () => WALL_STORIES.map(wallRow).join('\n'))
+        .replace('<!-- readers -->', READERS)
+        .replace('<!-- phones -->', () => [phone('Ann'), CABLE, phone('Bob')].join('\n'))
         .replace('<!-- sides -->', () => ['Ann', 'Bob'].map(side).join('\n'))
+        .replace('<!-- recorded -->', () => RECORDED.map(recordedRow).join('\n'))
         .replace('<!-- regions -->', () => [CABLES.map(cable).join('\n'), REGIONS.map(region).join('\n')].join('\n')),
   },
 };
@@ -51,21 +76,26 @@ function header(current: string): string {
 function feedItem({ id, title, section, minutes }: Story): string {
   return `<li data-post="${id}">
       <p class="kicker">${section} · ${minutes} min</p>
-      <h2><a href="${FIRST_PAGE}?post=${id}">${title}</a></h2>
+      <h2><a href="../article/?post=${id}">${title}</a></h2>
       <p class="counts">
-        <live-like post="${id}"></live-like>
-        <span><live-count post="${id}" metric="views"></live-count> views</span>
-        <live-viewers post="${id}"></live-viewers>
+        <live-like post="${id}" notation="standard"></live-like>
+        <span><live-count post="${id}" metric="views" notation="standard"></live-count> ${noun('view')}</span>
+        <span><live-viewers post="${id}" notation="standard"></live-viewers> ${noun('reader')}</span>
       </p>
     </li>`;
 }
 
+/** Follows a number; src/page.ts keeps it in the form that the number needs. */
+function noun(one: string): string {
+  return `<span data-one="${one}" data-other="${one}s">${one}s</span>`;
+}
+
 function wallRow({ id, title }: Story): string {
   return `<tr data-post="${id}">
-      <th scope="row"><a href="${FIRST_PAGE}?post=${id}">${title}</a></th>
-      <td><live-count post="${id}" metric="likes"></live-count></td>
-      <td><live-count post="${id}" metric="views"></live-count></td>
-      <td><live-count post="${id}" metric="live"></live-count></td>
+      <th scope="row"><a href="../article/?post=${id}">${title}</a></th>
+      <td><live-count post="${id}" metric="likes" notation="standard"></live-count></td>
+      <td><live-count post="${id}" metric="views" notation="standard"></live-count></td>
+      <td><live-count post="${id}" metric="live" notation="standard"></live-count></td>
     </tr>`;
 }
 
@@ -73,7 +103,7 @@ function wallRow({ id, title }: Story): string {
 function side(name: string): string {
   const who = name.toLowerCase();
   return `<section class="side" id="${who}" aria-labelledby="${who}-name">
-        <button type="button" class="pull" aria-pressed="false" data-testid="pull-${who}">
+        <button type="button" class="pull" data-testid="pull-${who}">
           <svg class="wire" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">
             <path d="M104 -20 C104 60 50 20 50 100" />
           </svg>
@@ -88,15 +118,28 @@ function side(name: string): string {
             <p class="state" data-testid="state-${who}" data-state="syncing">connecting</p>
           </div>
           <p class="figures">
-            <span><live-count metric="likes" data-testid="likes-${who}"></live-count> likes</span>
-            <span><live-count metric="views" data-testid="views-${who}"></live-count> views</span>
+            <span><live-count metric="likes" notation="standard" data-testid="likes-${who}"></live-count> ${noun('like')}</span>
+            <span><live-count metric="views" notation="standard" data-testid="views-${who}"></live-count> ${noun('view')}</span>
           </p>
           <div class="actions">
-            <live-like data-testid="like-${who}"></live-like>
+            <live-like notation="standard" data-testid="like-${who}"></live-like>
             <button type="button" class="plain" data-testid="view-${who}">Add a view</button>
           </div>
           <p class="waiting" data-testid="waiting-${who}" data-value="0">nothing waits</p>
         </div>
+      </section>`;
+}
+
+function phone(name: string): string {
+  const who = name.toLowerCase();
+  return `<section class="phone" id="${who}" aria-labelledby="${who}-name">
+        <div class="heading">
+          <h3 id="${who}-name">${name}</h3>
+          <p class="state" data-testid="state-${who}" data-state="syncing">connecting</p>
+        </div>
+        <live-count metric="likes" notation="standard" data-testid="likes-${who}"></live-count>
+        <live-like notation="standard" data-testid="like-${who}"></live-like>
+        <p class="waiting" data-testid="waiting-${who}" data-value="0">nothing waits</p>
       </section>`;
 }
 
@@ -108,6 +151,16 @@ function cable([one, other, path]: (typeof CABLES)[number]): string {
       </button>`;
 }
 
+function recordedRow({ moment, views, all }: (typeof RECORDED)[number]): string {
+  const most = RECORDED.at(-1)!.all;
+  const bar = (count: number): string => `<rect width="${(100 * count) / most}" height="6" rx="1" />`;
+  const cells = views.map(
+    (count) =>
+      `<td>${count}<svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">${bar(all)}${bar(count)}</svg></td>`,
+  );
+  return `<tr><th scope="row">${moment}</th>${cells.join('')}</tr>`;
+}
+
 function region(name: string): string {
   return `<section class="pane card" id="${name}" aria-labelledby="${name}-name" data-testid="pane-${name}">
         <div class="heading">
@@ -115,11 +168,11 @@ function region(name: string): string {
           <p class="state" data-testid="state-${name}" data-state="syncing">connecting</p>
         </div>
         <p class="figures">
-          <span><live-count metric="likes" data-testid="likes-${name}"></live-count> likes</span>
-          <span><live-count metric="views" data-testid="views-${name}"></live-count> views</span>
+          <span><live-count metric="likes" notation="standard" data-testid="likes-${name}"></live-count> ${noun('like')}</span>
+          <span><live-count metric="views" notation="standard" data-testid="views-${name}"></live-count> ${noun('view')}</span>
         </p>
         <div class="actions">
-          <live-like data-testid="like-${name}"></live-like>
+          <live-like notation="standard" data-testid="like-${name}"></live-like>
           <button type="button" class="plain" data-testid="view-${name}">Add a view</button>
         </div>
       </section>`;

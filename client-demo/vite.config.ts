@@ -27,7 +27,9 @@ export default defineConfig({
     // The gateway's Content-Security-Policy allows only its own files, and no data: URIs.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: ['.', 'feed', 'wall', 'cable', 'regions'].map((page) => at(`${page}/index.html`)) },
+    rolldownOptions: {
+      input: ['.', 'article', 'feed', 'wall', 'cable', 'regions'].map((page) => at(`${page}/index.html`)),
+    },
   },
   // `npx vite client-demo` works on the pages against a gateway on its usual port.
   server: {
@@ -37,6 +39,7 @@ export default defineConfig({
       '/client/tallycast.js': GATEWAY,
       '/v1': GATEWAY,
       '/readyz': GATEWAY,
+      '/docs': GATEWAY,
       '/socket.io': { target: GATEWAY, ws: true, changeOrigin: true },
     },
   },

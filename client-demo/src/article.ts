@@ -1,12 +1,11 @@
 import './article.css';
+import { enableCopy } from './copy.js';
 import { connectPage, find, gatewayUrl, setText } from './page.js';
-
-const COPIED_MS = 2_000;
 
 const live = connectPage();
 choosePost(new URLSearchParams(location.search).get('post') ?? 'welcome');
 find('#second-window').setAttribute('href', location.href);
-find('#copy').addEventListener('click', () => void copy());
+enableCopy(find('#tags'));
 
 /** Shows the post in the address, in the code beside the article as well. */
 function choosePost(post: string): void {
@@ -26,18 +25,4 @@ function choosePost(post: string): void {
   for (const widget of document.querySelectorAll('[post]')) widget.setAttribute('post', post);
   for (const name of document.querySelectorAll('[data-part=post]')) setText(name as HTMLElement, post);
   setText(find('[data-part=gateway]'), gatewayUrl());
-}
-
-async function copy(): Promise<void> {
-  const code = find('#tags');
-  const button = find('#copy');
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    setText(button, 'Copied');
-  } catch {
-    // There is no clipboard without HTTPS or permission. The user can copy the selection by hand.
-    getSelection()?.selectAllChildren(code);
-    setText(button, 'Selected');
-  }
-  setTimeout(() => setText(button, 'Copy'), COPIED_MS);
 }

@@ -1,11 +1,11 @@
 /** The drill's regions and the cables between them; one cable for each direction. */
 export interface DrillState {
-  readonly regions: readonly { readonly name: string; readonly url: string }[];
+  readonly regions: readonly { readonly name: string; readonly url: string; readonly up: boolean }[];
   readonly cables: readonly { readonly from: string; readonly to: string; readonly cut: boolean }[];
 }
 
 /**
- * `npm run drill -- --page` runs three regions on this machine and lets this page pull their cables. The address has the
+ * `npm run drill -- --page` runs three regions on this machine and lets this page pull their cables and kill them. The address has the
  * port of the drill: `?drill=41234`.
  */
 export class Drill {
@@ -26,6 +26,11 @@ export class Drill {
     ]) {
       this.#socket.send(JSON.stringify({ from, to, cut }));
     }
+  }
+
+  /** Kills the gateway of a region with -9 and starts it again. */
+  kill(region: string): void {
+    this.#socket.send(JSON.stringify({ kill: region }));
   }
 }
 

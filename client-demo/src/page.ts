@@ -1,5 +1,6 @@
 import './style.css';
 import { connectWidgets, createLiveCounts, type LiveCounts } from 'tallycast-client/widgets';
+import { drillPort } from './drill.js';
 
 /** Finds an element of the page. @throws Error if it is missing, which the first load of the page shows */
 export function find(selector: string, within: ParentNode = document): HTMLElement {
@@ -15,15 +16,44 @@ export function setText(element: HTMLElement, text: string): void {
 
 /** The address of the gateway, without a slash at its end. The link to the first page leads there, whatever path it is under. */
 export function gatewayUrl(): string {
-  return document.querySelector<HTMLAnchorElement>('a.brand')!.href.replace(/\/$/, '');
+  const { origin, pathname } = new URL(document.querySelector<HTMLAnchorElement>('a.brand')!.href);
+  return origin + pathname.replace(/\/$/, '');
 }
 
-/** Makes the client that all widgets of this page share, and shows its state in the header. */
-export function connectPage(): LiveCounts {
-  const live = createLiveCounts(gatewayUrl());
+/**
+ * Makes the client that all widgets of this page share, and shows its state in the header.
+ * @param watch wraps that client
+ */
+export function connectPage(watch = (live: LiveCounts): LiveCounts => live): LiveCounts {
+  keepPlurals();
+  const live = watch(createLiveCounts(gatewayUrl()));
   connectWidgets(live);
   showState(live, find('[data-testid=state]'));
+  keepDrill();
   return live;
+}
+
+const plural = new Intl.PluralRules('en');
+
+/** Keeps the nouns behind numbers in the form that the number needs: 1 view, 2 views. */
+function keepPlurals(): void {
+  document.addEventListener('live-count-change', (event) => {
+    const noun = (event.target as HTMLElement).nextElementSibling as HTMLElement | null;
+    const form = noun?.dataset[plural.select((event as CustomEvent<{ count: number }>).detail.count)];
+    if (noun && form !== undefined) setText(noun, form);
+  });
+}
+
+/** The drill of this page is that of the pages that it links to. */
+function keepDrill(): void {
+  const port = drillPort();
+  if (port === null) return;
+  for (const link of document.querySelectorAll<HTMLAnchorElement>('a[href]')) {
+    const url = new URL(link.href);
+    if (url.origin !== location.origin || url.hash !== '') continue;
+    url.searchParams.set('drill', String(port));
+    link.href = url.href;
+  }
 }
 
 /** Shows the state of a client. @returns a function that shows it again */

@@ -2,12 +2,13 @@ import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { find } from './page.js';
 
-const WINDOW_MS = 60_000;
+/** A burst of ten seconds and its arrival take half of it. */
+const WINDOW_MS = 24_000;
 const HEIGHT_PX = 132;
 const AXIS_PX = 34;
 const FONT = '12px system-ui, sans-serif';
 
-/** Lines over the last minute, in the colours of the figure's legend. */
+/** Lines over the last seconds, in the colours of the figure's legend. */
 export class Plot {
   readonly #plot: uPlot;
   readonly #times: number[] = [];
@@ -41,8 +42,8 @@ export class Plot {
             ...axis,
             grid: { show: false },
             size: 24,
-            splits: [-60, -30, 0],
-            values: ['−60 s', '−30 s', 'now'],
+            splits: [-24, -12, 0],
+            values: ['−24 s', '−12 s', 'now'],
             space: 0,
           },
           { ...axis, size: AXIS_PX, space: 36 },

@@ -1,39 +1,44 @@
-import { createLiveCounts, type Post } from 'tallycast-client/widgets';
+import { createLiveCounts, type LiveCounts, type Post } from 'tallycast-client/widgets';
 import { gatewayUrl } from './page.js';
 import { randomActor } from './random-actor.js';
 
-const READING_MS = 8_000;
-/** About seven operations a second: 60 readers stay below the default limit of an address, 500. */
-const PAUSE_MS = 130;
 const OPERATIONS_A_POST = 10;
 const LIKE_SHARE = 0.15;
 const UNLIKE_SHARE = 0.05;
 
-/**
- * Acts like a reader of these posts, with its own connection and actor. Resolves when the reader has left: after at most
- * 8 s, even if the gateway does not answer.
- */
-export async function readPosts(posts: readonly string[], acknowledged: (latencyMs: number) => void): Promise<void> {
-  const live = createLiveCounts(gatewayUrl(), { actor: randomActor() });
+interface Reading {
+  readonly pickPost: () => string;
+  readonly pauseMs: number;
+  /** The reader leaves when this aborts and the last operation is acknowledged. */
+  readonly leaving: AbortSignal;
+  /** Wraps the client of the reader. */
+  readonly watch?: (live: LiveCounts) => LiveCounts;
+  readonly acknowledged?: (latencyMs: number) => void;
+}
+
+/** Acts like a reader, with its own connection and actor. Resolves when the reader has left. */
+export async function readPosts({ pickPost, pauseMs, leaving, watch, acknowledged }: Reading): Promise<void> {
+  const own = createLiveCounts(gatewayUrl(), { actor: randomActor() });
+  const live = watch?.(own) ?? own;
   const liked = new Set<string>();
-  const leaving = setTimeout(() => live.close(), READING_MS);
+  const stays = (): boolean => !leaving.aborted;
   try {
-    // Ends with an exception, because a closed client rejects the next operation.
-    for (;;) {
-      const post = live.post(pickPost(posts));
+    while (stays()) {
+      const post = live.post(pickPost());
       const leave = post.subscribe(() => undefined);
-      for (let i = 0; i < OPERATIONS_A_POST; i++) {
+      for (let i = 0; i < OPERATIONS_A_POST && stays(); i++) {
         const sentAt = performance.now();
         await act(post, liked);
-        acknowledged(performance.now() - sentAt);
-        await pause(PAUSE_MS);
+        acknowledged?.(performance.now() - sentAt);
+        // Not all readers at the same moment.
+        await pause(pauseMs * (0.5 + Math.random()));
       }
       leave();
     }
   } catch {
-    clearTimeout(leaving);
-    live.close();
+    // A reader whose operation is rejected leaves.
   }
+  live.close();
 }
 
 export function pause(ms: number): Promise<void> {
@@ -49,6 +54,6 @@ function act(post: Post, liked: Set<string>): Promise<void> {
 }
 
 /** The square favours the first posts of the list, as readers do. */
-function pickPost(posts: readonly string[]): string {
+export function pickEarly(posts: readonly string[]): string {
   return posts[Math.floor(Math.random() ** 2 * posts.length)]!;
 }

@@ -1,14 +1,13 @@
 import './regions.css';
 import { createLiveCounts, type LiveCounts, LiveCountsError } from 'tallycast-client/widgets';
+import { enableCopy } from './copy.js';
 import { Drill, drillPort, type DrillState } from './drill.js';
 import { connectPage, find, setText, showState } from './page.js';
 import { windowNumber } from './random-actor.js';
 
 type LiveElement = HTMLElement & { live: LiveCounts | undefined };
 
-const START =
-  'This page needs the drill: npm run drill -- --page starts three regions and prints the address of this page.';
-const ENDED = 'The drill that this page belongs to has ended: npm run drill -- --page starts another.';
+const ENDED = 'The drill that this page belongs to has ended.';
 
 /** One region: its gateway and an actor that likes there. */
 class Pane {
@@ -56,7 +55,8 @@ class Board {
   #waiting = false;
 
   constructor({ regions }: DrillState, drill: Drill) {
-    find('.board').hidden = false;
+    find('.board').hidden = find('[data-testid=story]').hidden = false;
+    find('.guide').hidden = true;
     // Each window has its own three people; they stay the same after a reload.
     this.#panes = regions.map(
       ({ name, url }, i) => new Pane(name, url, `${windowNumber()}${i}`, post, () => this.#refresh()),
@@ -118,8 +118,8 @@ connectPage()
   .post(post)
   .subscribe(() => undefined);
 const port = drillPort();
-if (port === null) setText(find('[data-testid=story]'), START);
-else {
+enableCopy(find('#command'));
+if (port !== null) {
   let board: Board | undefined;
   const drill = new Drill(
     port,
@@ -129,7 +129,10 @@ else {
     },
     () => {
       find('.board').hidden = true;
-      setText(find('[data-testid=story]'), ENDED);
+      find('.guide').hidden = false;
+      const story = find('[data-testid=story]');
+      story.hidden = false;
+      setText(story, ENDED);
     },
   );
 }

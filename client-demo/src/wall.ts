@@ -1,18 +1,22 @@
 import './wall.css';
 import { connectPage, find, setText } from './page.js';
 import { Plot } from './plot.js';
-import { readPosts } from './reader.js';
+import { pause, pickEarly, readPosts } from './reader.js';
+import { simulateReaders } from './simulated-readers.js';
 import { runStopwatch } from './stopwatch.js';
 import { WALL_STORIES } from './stories.js';
 import { CountsMonitor } from './counts-monitor.js';
 
 const SAMPLE_MS = 500;
-/** Readers at a time: with seven operations a second each, below the limit of an address. */
+/** Readers of bursts at a time: with seven operations a second each, below the limit of an address, 500. */
 const READERS_MAX = 60;
+const READING_MS = 8_000;
+const PAUSE_MS = 130;
 /** Readers arrive over this time, as people do. */
 const ARRIVAL_MS = 2_000;
 
 const posts = WALL_STORIES.map(({ id }) => id);
+const pickPost = (): string => pickEarly(posts);
 const live = connectPage();
 const monitor = new CountsMonitor(live, posts);
 const number = new Intl.NumberFormat('en');
@@ -34,6 +38,7 @@ for (const button of buttons) button.addEventListener('click', () => void burst(
 
 let sampledAt = performance.now();
 setInterval(sample, SAMPLE_MS);
+simulateReaders({ pickPost, acknowledged: takeLatency });
 
 /** Starts readers, who leave by themselves. */
 async function burst(count: number): Promise<void> {
@@ -43,16 +48,22 @@ async function burst(count: number): Promise<void> {
   showBurst();
   const over = Promise.all(
     Array.from({ length: count }, async (_, i) => {
-      await new Promise((resolve) => setTimeout(resolve, (i / count) * ARRIVAL_MS));
-      await readPosts(posts, (ms) => {
+      await pause((i / count) * ARRIVAL_MS);
+      const leaving = AbortSignal.timeout(READING_MS);
+      const acknowledgedOne = (ms: number): void => {
         acknowledged++;
-        acknowledgedMs.push(ms);
-      });
+        takeLatency(ms);
+      };
+      await readPosts({ pickPost, pauseMs: PAUSE_MS, leaving, acknowledged: acknowledgedOne });
       readers--;
       showBurst();
     }),
   );
   await runStopwatch(live, over, (ms) => screenMs.push(ms));
+}
+
+function takeLatency(ms: number): void {
+  acknowledgedMs.push(ms);
 }
 
 function showBurst(): void {

@@ -87,7 +87,7 @@ describe.each(['at the root', 'with BASE_PATH', 'behind a proxy that removes the
   });
 
   it('the pages of the demo count, and link to each other', async () => {
-    const { page, complaints } = await openPage(browser, `${url}/?post=demo`);
+    const { page, complaints } = await openPage(browser, `${url}/article/?post=demo`);
     await untilShown(page, 'views', 1);
     await like(page);
     await untilLiked(page, true);

@@ -1,8 +1,19 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { AxeResults } from 'axe-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { newContext } from '../support/chromium.js';
 import { untilSynced } from './windows.js';
 
 export const DESKTOP = { width: 1280, height: 800 };
+
+export const PHONE = { width: 390, height: 844 };
+/** The width of the smallest phones. */
+export const NARROW_PX = 320;
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+/** Equal to those before them, and too many for axe to check each. */
+const MORE_POSTS = '.stories li:nth-child(n + 13)';
 
 export interface Window {
   readonly page: Page;
@@ -73,4 +84,23 @@ export function untilHas(page: Page, testId: string, readValue: string): Promise
 
 export async function value(page: Page, testId: string): Promise<number> {
   return Number(await page.getByTestId(testId).getAttribute('data-value'));
+}
+
+/** @returns what axe finds, a line each */
+export async function findViolations(page: Page): Promise<string[]> {
+  await page.evaluate(AXE);
+  await page.evaluate(`for (const post of document.querySelectorAll('${MORE_POSTS}')) post.remove()`);
+  const { violations: found } = await page.evaluate<AxeResults>('axe.run()');
+  return found.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join()}`));
+}
+
+/** @returns the width of the content in a window of this width */
+export async function readContentWidth(page: Page, width: number): Promise<number> {
+  await page.setViewportSize({ width, height: PHONE.height });
+  return page.evaluate<number>('document.documentElement.scrollWidth');
+}
+
+/** Sends the simulated readers of the page away. */
+export async function dismissReaders(page: Page): Promise<void> {
+  await page.getByTestId('readers').uncheck();
 }

@@ -1,30 +1,36 @@
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { WebSocket } from 'ws';
 import { launchChromium } from '../support/chromium.js';
 import { ROOT } from '../support/gateway-process.js';
 import { Processes } from '../support/processes.js';
-import { DESKTOP, untilHas, readMoved, openPage, type Window } from './demo-page.js';
+import { until } from '../support/until.js';
+import {
+  DESKTOP,
+  findViolations,
+  NARROW_PX,
+  openPage,
+  PHONE,
+  readContentWidth,
+  readMoved,
+  untilHas,
+  value,
+  type Window,
+} from './demo-page.js';
 import { closeWindows } from './windows.js';
 
-const PHONE = { width: 390, height: 844 };
 const REGIONS = ['eu', 'us', 'ap'] as const;
 
 const processes = new Processes();
 let browser: Browser;
-let axe: string;
 /** The page's address, and the drill that runs its regions. */
 let address: string;
 let drill: ReturnType<Processes['start']>;
 
 beforeAll(async () => {
   const launched = launchChromium();
-  axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   drill = processes.start(process.execPath, [join(ROOT, 'dist', 'drill', 'main.js'), '--page'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -50,12 +56,6 @@ async function untilAllShow(page: Page, metric: 'likes' | 'views', counts: reado
 
 async function click(page: Page, ...buttons: readonly string[]): Promise<void> {
   for (const button of buttons) await page.getByTestId(button).click();
-}
-
-async function findViolations(page: Page): Promise<string[]> {
-  await page.evaluate(axe);
-  const { violations: found } = await page.evaluate<AxeResults>('axe.run()');
-  return found.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join()}`));
 }
 
 describe('three regions whose cables are pulled', () => {
@@ -133,8 +133,31 @@ describe('the page', () => {
     expect(await findViolations(window.page)).toEqual([]);
   });
 
-  test('the page is no wider than a phone', async () => {
-    await window.page.setViewportSize(PHONE);
-    expect(await window.page.evaluate('document.documentElement.scrollWidth')).toBe(PHONE.width);
+  test.each([NARROW_PX, PHONE.width])('nothing is wider than a phone of %i px', async (width) => {
+    expect(await readContentWidth(window.page, width)).toBe(width);
+  });
+});
+
+describe('the first page', () => {
+  afterAll(() => closeWindows(browser));
+
+  test('a gateway that is killed with -9 loses and doubles nothing of what it acknowledged', async () => {
+    const { page } = await openPage(browser, address.replace('/regions/', '/'));
+    await until(async () => (await value(page, 'acknowledged')) > 20, 'the readers are counted');
+    await page.getByTestId('kill').click();
+    await page.getByTestId('like').click();
+    await page.locator('[data-testid=killed][data-seconds]').waitFor();
+    const before = await value(page, 'acknowledged');
+    await untilHas(page, 'number', ':not([data-count="0"])');
+    await page.locator('[data-testid=like][data-on]').waitFor();
+    await until(async () => (await value(page, 'acknowledged')) > before + 20, 'the readers are counted again');
+    await page.getByTestId('readers').uncheck();
+    await until(
+      async () => (await value(page, 'counted')) === (await value(page, 'acknowledged')),
+      'all acknowledged operations are counted',
+    );
+    expect([await value(page, 'lost'), await value(page, 'doubled')]).toEqual([0, 0]);
+    await page.getByRole('link', { name: 'Regions', exact: true }).first().click();
+    await page.getByText('All three agree.').waitFor();
   });
 });

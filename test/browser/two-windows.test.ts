@@ -96,7 +96,7 @@ test('the page runs without an error under the content security policy of the ga
     if (message.type() === 'error') complaints.push(message.text());
   });
   page.on('pageerror', (error) => complaints.push(error.message));
-  const response = await page.goto(`${gateway.url}/?post=policy`);
+  const response = await page.goto(`${gateway.url}/article/?post=policy`);
   await untilSynced(page);
   await like(page);
   await untilLiked(page, true);

@@ -27,7 +27,7 @@ export function newPerson(browser: Browser): Promise<BrowserContext> {
 /** Opens a tab of the same person. */
 export async function openTab(context: BrowserContext, url: string, post: string): Promise<Page> {
   const page = await context.newPage();
-  await page.goto(`${url}/?post=${post}`);
+  await page.goto(`${url}/article/?post=${post}`);
   await untilSynced(page);
   return page;
 }

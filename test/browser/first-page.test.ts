@@ -1,0 +1,118 @@
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import type { Browser, Page } from 'playwright-core';
+import { launchChromium, launchTabs } from '../support/chromium.js';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { until } from '../support/until.js';
+import { dismissReaders, openPage, readTotals, untilHas, value } from './demo-page.js';
+import { closeWindows } from './windows.js';
+
+/** The page, Ann and Bob. */
+const WITHOUT_READERS = 3;
+const READERS = 12;
+
+let browser: Browser;
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  [gateway, browser] = await Promise.all([startGateway(), launchChromium()]);
+});
+
+afterEach(() => closeWindows(browser));
+
+afterAll(async () => {
+  await browser.close();
+  await stopAll();
+});
+
+async function open(): Promise<{ page: Page; post: string }> {
+  const { page } = await openPage(browser, `${gateway.url}/`);
+  return { page, post: await readPost(page) };
+}
+
+async function readPost(page: Page): Promise<string> {
+  return (await page.locator('[data-testid=number][post]').getAttribute('post'))!;
+}
+
+async function readViewers(post: string): Promise<number> {
+  const answer = await fetch(`${gateway.url}/v1/${post}/live`);
+  return ((await answer.json()) as { count: number }).count;
+}
+
+async function untilEqual(page: Page): Promise<void> {
+  await until(
+    async () => (await value(page, 'counted')) === (await value(page, 'acknowledged')),
+    'the sum is an equation',
+  );
+}
+
+test('simulated readers move the number at once, leave when they are switched off, and the sum is exact', async () => {
+  const { page, post } = await open();
+  await until(async () => (await readViewers(post)) > READERS, 'readers are here');
+  await until(async () => (await value(page, 'acknowledged')) > 50, 'the readers are counted');
+  await dismissReaders(page);
+  await until(async () => (await readViewers(post)) === WITHOUT_READERS, 'the readers have left');
+  const { likes, views } = await readTotals(gateway.url, [post]);
+  await untilHas(page, 'number', `[data-count="${likes}"]`);
+  for (const figure of ['acknowledged', 'counted']) await untilHas(page, figure, `[data-value="${likes + views}"]`);
+  for (const figure of ['lost', 'doubled']) await untilHas(page, figure, '[data-value="0"]');
+});
+
+test('an operation that this page did not make shows as doubled', async () => {
+  const { page, post } = await open();
+  await dismissReaders(page);
+  await untilHas(page, 'counted', '[data-value]');
+  await fetch(`${gateway.url}/v1/${post}/views`, { method: 'PUT', body: '{"action":"increment"}' });
+  await untilHas(page, 'doubled', '[data-value="1"]');
+  await untilHas(page, 'lost', '[data-value="0"]');
+  await page.locator('[data-testid=sum][data-wrong]').waitFor();
+});
+
+test('a like is timed to its acknowledgement and to the other phone', async () => {
+  const { page } = await open();
+  await dismissReaders(page);
+  await page.getByTestId('like-bob').click();
+  await page.getByText('on Ann’s phone after').waitFor();
+  await untilHas(page, 'likes-ann', '[data-count="1"]');
+  await page.getByTestId('like').click();
+  await page.getByText('on Bob’s phone after').waitFor();
+  for (const number of ['number', 'likes-ann', 'likes-bob']) await untilHas(page, number, '[data-count="2"]');
+});
+
+test('an unplugged phone goes on, waits, and agrees when it is plugged in', async () => {
+  const { page } = await open();
+  await dismissReaders(page);
+  await page.getByRole('button', { name: 'Unplug Bob' }).click();
+  await page.getByText('Bob is unplugged').waitFor();
+  await page.getByTestId('like-ann').click();
+  await page.getByTestId('like-bob').click();
+  await untilHas(page, 'waiting-bob', '[data-value="1"]');
+  await untilHas(page, 'likes-ann', '[data-count="1"]');
+  await untilHas(page, 'likes-bob', '[data-count="1"]');
+  await page.getByRole('button', { name: 'Plug in Bob' }).click();
+  for (const number of ['number', 'likes-ann', 'likes-bob']) await untilHas(page, number, '[data-count="2"]');
+  await page.getByText('Both are live and agree').waitFor();
+  await untilEqual(page);
+});
+
+test('a page without a drill has no button to kill, and says how to start one', async () => {
+  const { page } = await open();
+  expect(await page.getByTestId('kill').isVisible()).toBe(false);
+  await page.getByText('npm run drill -- --page').waitFor();
+});
+
+test('simulated readers leave a hidden page', async () => {
+  const tabs = await launchTabs();
+  try {
+    const page = await tabs.context.newPage();
+    await page.goto(`${gateway.url}/`);
+    const post = await readPost(page);
+    await until(async () => (await readViewers(post)) > READERS, 'readers are here');
+    const other = await tabs.context.newPage();
+    await other.bringToFront();
+    await until(async () => (await readViewers(post)) <= WITHOUT_READERS, 'the readers have left');
+    await page.bringToFront();
+    await until(async () => (await readViewers(post)) > READERS, 'readers are here again');
+  } finally {
+    await tabs.close();
+  }
+});
