@@ -73,6 +73,7 @@ function header(current: string): string {
     </header>`;
 }
 
+/** `live-viewers` would make the reader of the feed a viewer of all posts. */
 function feedItem({ id, title, section, minutes }: Story): string {
   return `<li data-post="${id}">
       <p class="kicker">${section} · ${minutes} min</p>
@@ -80,7 +81,7 @@ function feedItem({ id, title, section, minutes }: Story): string {
       <p class="counts">
         <live-like post="${id}" notation="standard"></live-like>
         <span><live-count post="${id}" metric="views" notation="standard"></live-count> ${noun('view')}</span>
-        <span><live-viewers post="${id}" notation="standard"></live-viewers> ${noun('reader')}</span>
+        <span><live-count post="${id}" metric="live" notation="standard"></live-count> ${noun('reader')}</span>
       </p>
     </li>`;
 }

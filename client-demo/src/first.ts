@@ -11,6 +11,9 @@ import { simulateReaders } from './simulated-readers.js';
 /** No event reports a change of `waiting`; polling ten times a second looks immediate. */
 const REFRESH_INTERVAL_MS = 100;
 
+/** A like that takes longer is not timed any more: the other phone may be unplugged. */
+const TIMED_MS = 5_000;
+
 /** The last like of this visitor, timed. */
 interface TimedLike {
   readonly pressedMs: number;
@@ -37,7 +40,12 @@ const bob: Person = new Person('Bob', `${windowNumber()}1`, post, refresh, (clie
   ledger.watch(client, (done) => void time(ann, done)),
 );
 setInterval(refresh, REFRESH_INTERVAL_MS);
-simulateReaders({ pickPost: () => post, watch: (client) => ledger.watch(client) });
+simulateReaders({
+  pickPost: () => post,
+  watch: (client) => ledger.watch(client),
+  // Until a timed like has arrived, another one would make its arrival uncertain.
+  mayLike: () => last === undefined || last.shownMs !== undefined || performance.now() > last.pressedMs + TIMED_MS,
+});
 void compareForever(ledger, post);
 setText(find('[data-part=gateway]'), gatewayUrl());
 enableCopy(find('#tags'));

@@ -14,10 +14,12 @@ interface Reading {
   /** Wraps the client of the reader. */
   readonly watch?: (live: LiveCounts) => LiveCounts;
   readonly acknowledged?: (latencyMs: number) => void;
+  /** Without it readers like whenever they want to. */
+  readonly mayLike?: () => boolean;
 }
 
 /** Acts like a reader, with its own connection and actor. Resolves when the reader has left. */
-export async function readPosts({ pickPost, pauseMs, leaving, watch, acknowledged }: Reading): Promise<void> {
+export async function readPosts({ pickPost, pauseMs, leaving, watch, acknowledged, mayLike }: Reading): Promise<void> {
   const own = createLiveCounts(gatewayUrl(), { actor: randomActor() });
   const live = watch?.(own) ?? own;
   const liked = new Set<string>();
@@ -28,7 +30,7 @@ export async function readPosts({ pickPost, pauseMs, leaving, watch, acknowledge
       const leave = post.subscribe(() => undefined);
       for (let i = 0; i < OPERATIONS_A_POST && stays(); i++) {
         const sentAt = performance.now();
-        await act(post, liked);
+        await act(post, liked, mayLike?.() ?? true);
         acknowledged?.(performance.now() - sentAt);
         // Not all readers at the same moment.
         await pause(pauseMs * (0.5 + Math.random()));
@@ -45,8 +47,8 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-function act(post: Post, liked: Set<string>): Promise<void> {
-  const dice = Math.random();
+function act(post: Post, liked: Set<string>, mayLike: boolean): Promise<void> {
+  const dice = mayLike ? Math.random() : 1;
   if (dice < UNLIKE_SHARE && liked.delete(post.id)) return post.unlike();
   if (dice > LIKE_SHARE || liked.has(post.id)) return post.view();
   liked.add(post.id);

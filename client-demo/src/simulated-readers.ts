@@ -15,6 +15,7 @@ interface Options {
   readonly pickPost: () => string;
   readonly watch?: (live: LiveCounts) => LiveCounts;
   readonly acknowledged?: (latencyMs: number) => void;
+  readonly mayLike?: () => boolean;
 }
 
 /** Lets readers act while the box of the page is checked and the page is visible, for some minutes. */

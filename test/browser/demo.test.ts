@@ -104,7 +104,8 @@ describe.each(Object.keys(CHANGES))('%s', (path) => {
 
   test('axe finds no violation with forced colours', async () => {
     await window.page.emulateMedia({ forcedColors: 'active' });
-    expect(await findViolations(window.page)).toEqual([]);
+    // axe compares the page's own text colour, which is not drawn, with the forced background.
+    expect(await findViolations(window.page, ['color-contrast'])).toEqual([]);
     await window.page.emulateMedia({ forcedColors: 'none' });
   });
 
@@ -170,6 +171,7 @@ describe('the feed', () => {
 
   test('a feed that is scrolled to its end watches only posts in view and close to it at every stop', async () => {
     const { page } = await open('/feed/');
+    await dismissReaders(page);
     const isRight = async (): Promise<boolean> => {
       const { near, visible, answered } = await readSight(page);
       return visible > 0 && answered === visible && (await value(page, 'watched')) <= near;
