@@ -195,27 +195,28 @@ export class Client implements LiveCounts {
     const { operation, done } = this.#session.push(post, metric, value);
     this.#subscriptions.act(post, (counts) => counts.addPending(operation));
     this.#connection.start();
-    this.#session.sendNext();
+    this.#session.send();
     await done;
   }
 
   #makeSession(http: Transport): Session {
     const { clock } = this.#environment;
     const listener: SessionListener = {
-      sent: ({ post, seq }) => this.#subscriptions.act(post, (counts) => counts.sent(seq)),
-      acknowledged: ({ post, seq }, answer) => {
+      sent: ({ post, id }) => this.#subscriptions.act(post, (counts) => counts.sent(id)),
+      acknowledged: (operation, answer) => {
+        const { post, id } = operation;
         this.#connection.markProven(false);
         this.#leavingPage.update(this.#credentials!);
-        this.#subscriptions.act(post, (counts) => counts.acknowledge(seq, answer));
+        this.#subscriptions.act(post, (counts) => counts.acknowledge(operation, answer));
         if (answer.counts) return;
         clock.after(FRAMES_ARRIVED_MS, () => {
-          this.#dropCalls.push(() => this.#subscriptions.act(post, (counts) => counts.dropAcknowledged(seq)));
+          this.#dropCalls.push(() => this.#subscriptions.act(post, (counts) => counts.dropAcknowledged(id)));
           this.#dropAcknowledged();
         });
       },
-      refused: ({ post, seq }) => {
+      refused: ({ post, id }) => {
         this.#leavingPage.update(this.#credentials!);
-        this.#subscriptions.act(post, (counts) => counts.reject(seq));
+        this.#subscriptions.act(post, (counts) => counts.reject(id));
       },
     };
     return new Session(clock, listener, (operation) => http.operate!(this.#credentials!, operation));

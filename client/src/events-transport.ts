@@ -47,6 +47,7 @@ export class EventsTransport implements Transport {
     const action = value === false ? 'decrement' : 'increment';
     const body = JSON.stringify({ action, automated: credentials.automated });
     const times = typeof value === 'number' ? value : 1;
+    let on: boolean | undefined;
     // HTTP adds one at a time. When the operation is retried, the keys of those that were counted are recognised.
     for (let n = 1; n <= times; n++) {
       if (!isWanted()) throw new Error('the connection has ended');
@@ -58,9 +59,9 @@ export class EventsTransport implements Transport {
         // Some of the additions are counted already, so the operation as a whole must be retried.
         return { ok: false, error: n > 1 ? { ...error, retryable: true } : error };
       }
-      await answer.body?.cancel();
+      ({ on } = (await answer.json()) as { on?: boolean });
     }
-    return { ok: true };
+    return on === undefined ? { ok: true } : { ok: true, on };
   }
 
   /** Aborts if no response begins in time. A caller that passes `request` can also end the body with it. */

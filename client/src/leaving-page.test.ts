@@ -27,7 +27,7 @@ beforeEach(() => {
 
 /** A page with a session whose connection never answers. */
 function openPage(session: string, credentials: Partial<Credentials> = { actor: 'ann' }, environment: object = {}) {
-  const clock = { ...systemEnvironment().clock, nowMs: () => nowMs };
+  const clock = { ...systemEnvironment().clock, nowMs: () => nowMs, frame: (call: () => void) => call() };
   const fetch = (_: unknown, init?: RequestInit): Promise<Response> => {
     posted.push(JSON.parse(init!.body as string) as PostedList);
     return Promise.resolve(respond());
@@ -52,13 +52,13 @@ function openPage(session: string, credentials: Partial<Credentials> = { actor: 
   };
 }
 
-function connect(operations: Session): { answer: () => Promise<void> } {
+function connect(operations: Session): { answer: (count?: number) => Promise<void> } {
   const answers: ((answer: { ok: true }) => void)[] = [];
   const connection = { operate: () => new Promise((resolve) => answers.push(resolve)) };
   operations.attach(connection as unknown as TransportConnection, 'socket');
   return {
-    async answer() {
-      for (const resolve of answers.splice(0)) resolve({ ok: true });
+    async answer(count = answers.length) {
+      for (const resolve of answers.splice(0, count)) resolve({ ok: true });
       await new Promise((resolve) => setImmediate(resolve));
     },
   };
@@ -66,7 +66,7 @@ function connect(operations: Session): { answer: () => Promise<void> } {
 
 function push(operations: Session, post: string, metric: string, value: number | boolean): void {
   operations.push(post, metric, value).done.catch(() => undefined);
-  operations.sendNext();
+  operations.send();
 }
 
 /** Leaves an operation of this session in the storage. */
@@ -108,6 +108,21 @@ describe('a page that is left', () => {
     ]);
   });
 
+  test('posts with a toggle come first in what is sent and stored, behind what was sent before', () => {
+    const { operations, leave } = openPage('s1');
+    for (const post of ['p', 'q', 'r']) push(operations, post, 'views', 1);
+    push(operations, 'q', 'likes', true);
+    leave();
+    push(operations, 'q', 'views', 1);
+    push(operations, 'r', 'likes', true);
+    leave();
+    const names = posted.map(({ events }) => events.map(({ post, metric }) => `${post} ${metric}`));
+    const first = ['q views', 'q likes', 'p views', 'r views'];
+    expect(names).toEqual([first, [...first, 'r likes', 'q views']]);
+    const stored = JSON.parse(storage.getItem(storage.key(0)!)!) as PostedList;
+    expect(stored.events).toEqual(posted[1]!.events);
+  });
+
   test('a request has the first operations that fit into 64 KiB, and the storage the first 500', () => {
     const { operations, leave } = openPage('s1'.padEnd(32, '0'), { actor: 'Ä'.repeat(128) });
     for (let n = 0; n < 600; n++) push(operations, `${n}-`.padEnd(64, 'x'), 'views', 1);
@@ -136,11 +151,11 @@ describe('a page that is left', () => {
     push(operations, 'p', 'views', 1);
     push(operations, 'p', 'views', 1);
     leave();
-    await answer();
+    await answer(1);
     update();
     expect(storage.length).toBe(1);
     push(operations, 'p', 'views', 1);
-    await answer();
+    await answer(1);
     update();
     expect([operations.unacknowledged.length, storage.length]).toEqual([1, 0]);
   });

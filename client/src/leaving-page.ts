@@ -56,7 +56,7 @@ export class LeavingPage {
     const lastSeq = unacknowledged.at(-1)?.operation.seq ?? 0;
     if (lastSeq <= this.#leftSeq) return;
     this.session.markAllSent();
-    this.#leftSeq = lastSeq;
+    this.#leftSeq = unacknowledged.at(-1)!.operation.seq;
     const events = toEvents(unacknowledged, credentials.session);
     this.#store(credentials, { url: this.url, atMs: unacknowledged[0]!.sentAtMs, events });
     let body = toBody(credentials, events);

@@ -19,7 +19,7 @@ class Gateway {
   likedByOthers = 50;
   /** The toggles that are on. */
   readonly mine = new Set<string>();
-  #lastSeq = 0;
+  #lastId = 0;
 
   get update(): Update {
     const [likes, yes, no] = ['likes', ...OPTIONS].map((metric) => this.likedByOthers + Number(this.mine.has(metric)));
@@ -30,9 +30,9 @@ class Gateway {
     return { ...this.update, mine: [...this.mine].sort() };
   }
 
-  apply({ seq, metric, value }: ClientOperation): Acknowledgement {
-    if (seq > this.#lastSeq) {
-      this.#lastSeq = seq;
+  apply({ id, metric, value }: ClientOperation): Acknowledgement {
+    if (id > this.#lastId) {
+      this.#lastId = id;
       if (typeof value === 'boolean') this.toggle(metric, value);
       else this.views += value;
       this.version++;
@@ -70,7 +70,7 @@ class World {
   readonly #queue: ClientOperation[] = [];
   /** The gateway has seen these. */
   readonly #reached = new Set<ClientOperation>();
-  #lastSeq = 0;
+  #lastId = 0;
 
   constructor() {
     this.counts.applySnapshot(this.gateway.snapshot);
@@ -91,7 +91,7 @@ class World {
   }
 
   act(metric: string, value: boolean | number): void {
-    const operation = { seq: ++this.#lastSeq, post: 'p', metric, value };
+    const operation = { id: ++this.#lastId, seq: 0, post: 'p', metric, value };
     this.#queue.push(operation);
     this.counts.addPending(operation);
     this.collectChange();
@@ -102,10 +102,10 @@ class World {
     const operation = this.#queue[0];
     if (!operation) return;
     this.#reached.add(operation);
-    this.counts.sent(operation.seq);
+    this.counts.sent(operation.id);
     const answer = this.gateway.apply(operation);
     this.#messages.push(() => {
-      this.counts.acknowledge(operation.seq, answer);
+      this.counts.acknowledge(operation, answer);
       if (this.#queue[0] === operation) this.#queue.shift();
     });
     this.collectChange();
@@ -115,9 +115,9 @@ class World {
     const operation = this.#queue[0];
     // A gateway never rejects an operation that it has counted.
     if (!operation || this.#reached.has(operation)) return;
-    this.counts.sent(operation.seq);
+    this.counts.sent(operation.id);
     this.#queue.shift();
-    this.counts.reject(operation.seq);
+    this.counts.reject(operation.id);
     this.collectChange();
   }
 

@@ -11,7 +11,7 @@ describe('the counts of a post', () => {
   test('an operation is not added to a frame that overtakes its acknowledgement', () => {
     const counts = new PostCounts(new MetricRules());
     counts.applySnapshot({ ...update(1, 10), mine: [] });
-    const operation = { seq: 1, post: 'p', metric: 'likes', value: true };
+    const operation = { seq: 0, id: 1, post: 'p', metric: 'likes', value: true };
     const shown: (number | undefined)[] = [];
     const look = () => shown.push(counts.takeChange('remote')?.counts.likes);
     look();
@@ -20,7 +20,7 @@ describe('the counts of a post', () => {
     counts.sent(1);
     counts.applyFrame(update(2, 11));
     look();
-    counts.acknowledge(1, { ok: true, on: true, counts: update(2, 11) });
+    counts.acknowledge({ id: 1, metric: 'likes' }, { ok: true, on: true, counts: update(2, 11) });
     look();
     expect(shown).toEqual([10, 11, undefined, undefined]);
   });
@@ -28,20 +28,20 @@ describe('the counts of a post', () => {
   test('a toggle that another connection of this actor counted first moves no number until its counts arrive', () => {
     const counts = new PostCounts(new MetricRules());
     counts.applySnapshot({ ...update(1, 10), mine: [] });
-    counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
+    counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'likes', value: true });
     counts.sent(1);
     expect(counts.takeChange('local')?.counts.likes).toBe(11);
     counts.applyToggle('likes', true);
     expect(counts.takeChange('remote')).toBeUndefined();
     counts.applyFrame(update(2, 11));
-    counts.acknowledge(1, { ok: true, on: true, counts: update(2, 11) });
+    counts.acknowledge({ id: 1, metric: 'likes' }, { ok: true, on: true, counts: update(2, 11) });
     expect(counts.takeChange('remote')).toBeUndefined();
   });
 
   test('a rejected operation takes back only itself', () => {
     const counts = new PostCounts(new MetricRules());
     counts.applySnapshot({ ...update(1, 0, 10), mine: [] });
-    for (const seq of [1, 2, 3]) counts.addPending({ seq, post: 'p', metric: 'views', value: seq });
+    for (const id of [1, 2, 3]) counts.addPending({ seq: 0, id, post: 'p', metric: 'views', value: id });
     expect(counts.takeChange('local')?.counts.views).toBe(16);
     counts.reject(2);
     expect(counts.takeChange('local')).toMatchObject({ counts: { views: 14 }, delta: { views: -2 } });
@@ -51,9 +51,9 @@ describe('the counts of a post', () => {
     const counts = new PostCounts(new MetricRules());
     counts.applySnapshot({ ...update(1, 10), mine: ['likes'] });
     counts.takeChange('snapshot');
-    counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
+    counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'likes', value: true });
     expect(counts.takeChange('local')).toBeUndefined();
-    counts.addPending({ seq: 2, post: 'p', metric: 'saves', value: false });
+    counts.addPending({ seq: 0, id: 2, post: 'p', metric: 'saves', value: false });
     expect(counts.takeChange('local')).toBeUndefined();
   });
 
@@ -75,16 +75,16 @@ describe('the counts of a post', () => {
   test('a metric named like a property of every object is counted', () => {
     const counts = new PostCounts(new MetricRules());
     counts.applyFrame(update(1, 0));
-    counts.addPending({ seq: 1, post: 'p', metric: 'constructor', value: 2 });
+    counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'constructor', value: 2 });
     expect(Object.entries(counts.takeChange('local')!.counts)).toContainEqual(['constructor', 2]);
   });
 
   test('an operation acknowledged without counts shows until it is dropped, then the counts of the frames', () => {
     const counts = new PostCounts(new MetricRules());
     counts.applyFrame(update(1, 10));
-    counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
+    counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'likes', value: true });
     counts.sent(1);
-    counts.acknowledge(1, { ok: true });
+    counts.acknowledge({ id: 1, metric: 'likes' }, { ok: true });
     expect(counts.takeChange('local')?.counts.likes).toBe(11);
     counts.applyFrame(update(2, 11));
     expect(counts.takeChange('remote')).toBeUndefined();
@@ -96,18 +96,31 @@ describe('the counts of a post', () => {
   test('an acknowledgement with counts drops earlier operations that were acknowledged without', () => {
     const counts = new PostCounts(new MetricRules());
     counts.applySnapshot(update(1, 0));
-    counts.addPending({ seq: 1, post: 'p', metric: 'likes', value: true });
+    counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'likes', value: true });
     counts.sent(1);
-    counts.acknowledge(1, { ok: true });
+    counts.acknowledge({ id: 1, metric: 'likes' }, { ok: true });
     // A socket replaces the stream.
     counts.applySnapshot({ ...update(2, 1), mine: ['likes'] });
-    counts.addPending({ seq: 2, post: 'p', metric: 'likes', value: false });
+    counts.addPending({ seq: 0, id: 2, post: 'p', metric: 'likes', value: false });
     counts.sent(2);
-    counts.acknowledge(2, { ok: true, on: false, counts: update(3, 0) });
+    counts.acknowledge({ id: 2, metric: 'likes' }, { ok: true, on: false, counts: update(3, 0) });
     expect(counts.takeChange('local')).toMatchObject({ counts: { likes: 0 }, mine: [] });
     // A stream replaces the socket.
     counts.applySnapshot(update(3, 0));
     counts.dropAcknowledged(1);
     expect(counts.takeChange('local')).toBeUndefined();
+  });
+  test('an acknowledgement includes earlier operations without an answer, and corrects their toggles later', () => {
+    const counts = new PostCounts(new MetricRules());
+    counts.applySnapshot({ ...update(1, 0), mine: [] });
+    counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'likes', value: true });
+    counts.addPending({ seq: 0, id: 2, post: 'p', metric: 'views', value: 1 });
+    for (const id of [1, 2]) counts.sent(id);
+    counts.acknowledge({ id: 2, metric: 'views' }, { ok: true, counts: update(3, 1, 1) });
+    expect(counts.takeChange('local')).toMatchObject({ counts: { likes: 1, views: 1 }, mine: ['likes'] });
+    expect(counts.isIdle).toBe(true);
+    // Another tab has turned it off meanwhile.
+    counts.acknowledge({ id: 1, metric: 'likes' }, { ok: true, on: false, counts: update(4, 0, 1) });
+    expect(counts.takeChange('local')).toMatchObject({ counts: { likes: 0 }, mine: [] });
   });
 });

@@ -24,6 +24,8 @@ export interface Change {
 interface Pending extends ClientOperation {
   /** True once the operation was sent: the gateway's counts may include it already. */
   wasSent: boolean;
+  /** True if it was acknowledged without counts. */
+  isAcknowledged: boolean;
 }
 
 /**
@@ -47,7 +49,7 @@ export class PostCounts {
   #receivesToggles = false;
   /** By metric, the change of a toggle that came after the gateway's counts: they may lack it. */
   readonly #lags = new Map<string, number>();
-  /** Keyed by seq, in its order. */
+  /** Keyed by id, in the order in which they were made. */
   readonly #pending = new Map<number, Pending>();
   /** Keyed by metric, while operations that affect the metric are pending. */
   readonly #expected = new Map<string, number>();
@@ -65,13 +67,13 @@ export class PostCounts {
   }
 
   addPending(operation: ClientOperation): void {
-    const pending = { ...operation, wasSent: false };
-    this.#moveShown(operation, () => this.#pending.set(operation.seq, pending));
+    const pending = { ...operation, wasSent: false, isAcknowledged: false };
+    this.#moveShown(operation, () => this.#pending.set(operation.id, pending));
   }
 
   /** Records that the operation is on its way, for the first time or again. */
-  sent(seq: number): void {
-    const pending = this.#pending.get(seq);
+  sent(id: number): void {
+    const pending = this.#pending.get(id);
     if (pending && !pending.wasSent) this.#moveShown(pending, () => (pending.wasSent = true));
   }
 
@@ -80,31 +82,38 @@ export class PostCounts {
    * have been read before. It ends with `dropAcknowledged`, or with the next acknowledgement over a socket, which was read
    * after it.
    */
-  acknowledge(seq: number, { counts, on }: Acknowledgement): void {
-    const pending = this.#pending.get(seq);
+  acknowledge({ id, metric }: Pick<ClientOperation, 'id' | 'metric'>, { counts, on }: Acknowledgement): void {
+    const pending = this.#pending.get(id);
+    if (pending) pending.isAcknowledged = true;
     if (!counts) return;
-    // Operations are sent one at a time, so those before were acknowledged before.
-    for (const earlier of this.#pending.keys()) if (earlier < seq) this.dropAcknowledged(earlier);
-    if (pending && on !== undefined && !isOlder(counts, this.#toggleVersion)) {
-      this.applyToggle(pending.metric, on);
+    const isCurrent = !isOlder(counts, this.#toggleVersion);
+    // Operations of one post take effect in order, so the counts include those before, answered or not.
+    for (const earlier of [...this.#pending.values()]) {
+      if (earlier.id >= id) break;
+      if (typeof earlier.value === 'boolean' && isCurrent && !earlier.isAcknowledged)
+        this.applyToggle(earlier.metric, earlier.value);
+      this.dropAcknowledged(earlier.id);
+    }
+    if (on !== undefined && isCurrent) {
+      this.applyToggle(metric, on);
       this.#toggleVersion = [counts.e, counts.v];
     }
     this.#applyTotals(counts);
-    this.#remove(seq);
+    this.#remove(id);
   }
 
   /** Drops an operation that the frames since its acknowledgement include. */
-  dropAcknowledged(seq: number): void {
-    const pending = this.#pending.get(seq);
+  dropAcknowledged(id: number): void {
+    const pending = this.#pending.get(id);
     // A connection that delivers toggles may have delivered a newer state since.
     if (typeof pending?.value === 'boolean' && !this.#receivesToggles) this.applyToggle(pending.metric, pending.value);
-    this.#remove(seq);
+    this.#remove(id);
   }
 
   /** Drops an operation that was not counted. */
-  reject(seq: number): void {
-    const pending = this.#pending.get(seq);
-    if (pending) this.#moveShown(pending, () => this.#remove(seq));
+  reject(id: number): void {
+    const pending = this.#pending.get(id);
+    if (pending) this.#moveShown(pending, () => this.#remove(id));
   }
 
   applySnapshot(update: Snapshot): void {
@@ -167,8 +176,8 @@ export class PostCounts {
     return this.#gatewayCounts?.get(metric) ?? 0;
   }
 
-  #remove(seq: number): void {
-    this.#pending.delete(seq);
+  #remove(id: number): void {
+    this.#pending.delete(id);
     const left = [...this.#pending.values()];
     for (const metric of this.#expected.keys())
       if (!left.some((operation) => this.rules.effects(operation).has(metric))) this.#expected.delete(metric);

@@ -1,138 +1,100 @@
 import { describe, expect, test } from '@jest/globals';
-import type { Failure } from '../../src/protocol/messages.js';
-import type { Clock } from './environment.js';
-import { Session } from './session.js';
-import type { Acknowledgement, TransportConnection, ClientOperation } from './transport.js';
+import { begin, ManualConnection, refusal } from '../test/manual-session.js';
 
-/** A clock that only `pass` moves. */
-class ManualClock implements Clock {
-  readonly #timers = new Map<object, { readonly atMs: number; readonly call: () => void }>();
-  #nowMs = 0;
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  after(ms: number, call: () => void) {
-    const timer = { cancel: () => this.#timers.delete(timer) };
-    this.#timers.set(timer, { atMs: this.#nowMs + ms, call });
-    return timer;
-  }
-
-  frame(call: () => void): void {
-    this.after(0, call);
-  }
-
-  pass(ms: number): void {
-    this.#nowMs += ms;
-    for (const [timer, { atMs, call }] of this.#timers) {
-      if (atMs > this.#nowMs) continue;
-      this.#timers.delete(timer);
-      call();
-    }
-  }
-}
-
-/** A connection that answers only by `answer`. */
-class ManualConnection implements TransportConnection {
-  readonly seqs: number[] = [];
-  readonly #waiting: { resolve: (answer: Acknowledgement | Failure) => void; reject: (error: Error) => void }[] = [];
-
-  operate({ seq }: ClientOperation): Promise<Acknowledgement | Failure> {
-    this.seqs.push(seq);
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
-  }
-
-  async answer(answer: Acknowledgement | Failure = { ok: true }): Promise<void> {
-    this.#waiting.shift()!.resolve(answer);
-    await settled();
-  }
-
-  async lose(): Promise<void> {
-    this.#waiting.shift()!.reject(new Error('lost'));
-    await settled();
-  }
-
-  subscribe(): never {
-    throw new Error('nobody subscribes here');
-  }
-
-  unsubscribe(): void {
-    this.subscribe();
-  }
-
-  close(): void {
-    this.#waiting.length = 0;
-  }
-}
-
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
-function refusal(code: 'OVERLOADED' | 'FORBIDDEN', retryAfterMs?: number): Failure {
-  const error = { code, message: 'no', retryable: code === 'OVERLOADED' };
-  return { ok: false, error: retryAfterMs === undefined ? error : { ...error, retryAfterMs } };
-}
-
-function begin() {
-  const clock = new ManualClock();
-  const progress: string[] = [];
-  const http = new ManualConnection();
-  const listener = {
-    sent: ({ seq }: ClientOperation) => progress.push(`sent ${seq}`),
-    acknowledged: ({ seq }: ClientOperation) => progress.push(`acknowledged ${seq}`),
-    refused: ({ seq }: ClientOperation) => progress.push(`refused ${seq}`),
-  };
-  const session = new Session(clock, listener, (operation) => http.operate(operation));
-  const done: Promise<void>[] = [];
-  const push = (count: number): void => {
-    for (let n = 0; n < count; n++) done.push(session.push('p', 'views', 1).done);
-    session.sendNext();
-  };
-  return { clock, session, http, progress, done, push };
-}
-
-describe('a session', () => {
-  test('a session numbers operations 1, 2, 3 and sends one when the previous one is answered', async () => {
+describe('a session over a socket', () => {
+  test('operations are numbered 1, 2, 3 and sent without waiting for acknowledgements', async () => {
     const { session, done, push } = begin();
     const connection = new ManualConnection();
     session.attach(connection, 'socket');
     push(3);
-    expect(connection.seqs).toEqual([1]);
-    for (let n = 0; n < 3; n++) await connection.answer();
     expect(connection.seqs).toEqual([1, 2, 3]);
+    for (let n = 0; n < 3; n++) await connection.answer();
     await Promise.all(done);
+    expect(connection.seqs).toEqual([1, 2, 3]);
   });
 
-  test('a retryable error is retried after retryAfterMs, and no operation overtakes it', async () => {
+  test('fifty operations at most are on their way, and each acknowledgement lets another one go', async () => {
+    const { session, push } = begin();
+    const connection = new ManualConnection();
+    session.attach(connection, 'socket');
+    push(60);
+    expect(connection.seqs).toHaveLength(50);
+    await connection.answer();
+    expect(connection.seqs.at(-1)).toBe(51);
+  });
+
+  test('additions wait for the frame, and a toggle goes at once with what stands before it on its post', () => {
+    const { clock, session, toggle } = begin();
+    const connection = new ManualConnection();
+    session.attach(connection, 'socket');
+    const posts = (): string[] => session.unacknowledged.map(({ operation: { post, metric } }) => `${post} ${metric}`);
+    for (const post of ['a', 'b', 'c']) session.push(post, 'views', 1);
+    session.send();
+    expect(connection.seqs).toEqual([]);
+    void toggle('b', true);
+    expect(connection.seqs).toEqual([1, 2]);
+    expect(posts()).toEqual(['b views', 'b likes', 'a views', 'c views']);
+    clock.pass(0);
+    expect(connection.seqs).toEqual([1, 2, 3, 4]);
+    expect(posts()).toEqual(['b views', 'b likes', 'a views', 'c views']);
+  });
+
+  test('before the first connection posts with a toggle come first, each in the order of its operations', () => {
+    const { session, push, toggle } = begin();
+    push(1, 'a');
+    push(1, 'b');
+    void toggle('b', true);
+    push(1, 'b');
+    session.attach(new ManualConnection(), 'socket');
+    const sent = session.unacknowledged.map(({ operation: { id, seq } }) => [seq, id]);
+    expect(sent).toEqual([
+      [1, 2],
+      [2, 3],
+      [3, 4],
+      [4, 1],
+    ]);
+  });
+
+  test('after a retryable error nothing is sent until retryAfterMs, then everything in the order of seq', async () => {
     const { clock, session, push } = begin();
     const connection = new ManualConnection();
     session.attach(connection, 'socket');
-    push(2);
-    await connection.answer(refusal('OVERLOADED', 700));
-    clock.pass(699);
-    expect(connection.seqs).toEqual([1]);
-    clock.pass(1);
-    expect(connection.seqs).toEqual([1, 1]);
+    push(3);
     await connection.answer();
-    expect(connection.seqs).toEqual([1, 1, 2]);
+    await connection.answer(refusal('OVERLOADED', 700));
+    push(1);
+    clock.pass(699);
+    expect(connection.seqs).toEqual([1, 2, 3]);
+    await connection.answer(refusal('OVERLOADED', 700));
+    clock.pass(1);
+    expect(connection.seqs).toEqual([1, 2, 3, 2, 3, 4]);
   });
 
-  test('a final error rejects only its operation', async () => {
-    const { session, progress, done, push } = begin();
+  test('an operation that was sent twice is acknowledged by its first answer, and the second one is ignored', async () => {
+    const { clock, session, progress, push } = begin();
     const connection = new ManualConnection();
     session.attach(connection, 'socket');
     push(2);
-    const rejected = expect(done[0]).rejects.toMatchObject({ code: 'FORBIDDEN' });
-    await connection.answer(refusal('FORBIDDEN'));
-    await connection.answer();
-    await rejected;
-    await done[1];
-    expect(progress).toEqual(['sent 1', 'refused 1', 'sent 2', 'acknowledged 2']);
+    await connection.answer(refusal('OVERLOADED', 1));
+    clock.pass(1);
+    expect(connection.seqs).toEqual([1, 2, 1, 2]);
+    for (const seq of [2, 1, 2]) await connection.answer({ ok: true }, seq);
+    expect(progress.slice(-2)).toEqual(['acknowledged 2', 'acknowledged 1']);
   });
 
-  test('an unacknowledged operation goes out first over the next connection, with its seq', async () => {
+  test('a final error rejects only its operation, at once, while others are on their way', async () => {
+    const { session, progress, done, push } = begin();
+    const connection = new ManualConnection();
+    session.attach(connection, 'socket');
+    push(3);
+    const rejected = expect(done[1]).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    await connection.answer(refusal('FORBIDDEN'), 2);
+    await rejected;
+    expect(progress).toEqual(['sent 1', 'sent 2', 'sent 3', 'refused 2']);
+    expect(connection.seqs).toEqual([1, 2, 3]);
+  });
+
+  test('unacknowledged operations go out first over the next connection, with their seq', async () => {
     const { session, push } = begin();
     const [first, second] = [new ManualConnection(), new ManualConnection()];
     session.attach(first, 'socket');
@@ -141,126 +103,49 @@ describe('a session', () => {
     await first.lose();
     push(1);
     session.attach(second, 'socket');
-    for (let n = 0; n < 3; n++) await second.answer();
-    expect([first.seqs, second.seqs]).toEqual([[1], [1, 2, 3]]);
+    expect([first.seqs, second.seqs]).toEqual([
+      [1, 2],
+      [1, 2, 3],
+    ]);
   });
 
   test('a late answer of a replaced connection has no effect', async () => {
     const { session, progress, push } = begin();
     const [first, second] = [new ManualConnection(), new ManualConnection()];
     session.attach(first, 'socket');
-    push(2);
+    push(1);
     session.attach(second, 'socket');
     await first.answer();
-    expect(second.seqs).toEqual([1]);
+    expect(progress).toEqual(['sent 1', 'sent 1']);
     await second.answer();
-    expect(progress).toEqual(['sent 1', 'sent 1', 'acknowledged 1', 'sent 2']);
+    expect(progress).toEqual(['sent 1', 'sent 1', 'acknowledged 1']);
   });
 
-  test('an operation without an answer is retried over the same connection', async () => {
-    const { clock, session, push } = begin();
-    const connection = new ManualConnection();
-    session.attach(connection, 'events');
-    push(1);
-    await connection.lose();
-    clock.pass(1_000);
-    expect(connection.seqs).toEqual([1, 1]);
-  });
-
-  test('an operation with an unknown outcome over a socket waits for another one, which recognises it', async () => {
-    const { clock, session, progress, push } = begin();
-    const [socket, events, again] = [new ManualConnection(), new ManualConnection(), new ManualConnection()];
-    session.attach(socket, 'socket');
-    push(2);
-    session.attach(events, 'events');
-    expect(events.seqs).toEqual([]);
-    session.attach(again, 'socket');
-    clock.pass(60_000);
-    for (let n = 0; n < 2; n++) await again.answer();
-    expect([socket.seqs, events.seqs, again.seqs]).toEqual([[1], [], [1, 2]]);
-    expect(progress.at(-1)).toBe('acknowledged 2');
-  });
-
-  test('without a socket for a minute a toggle is set again over HTTP, and an addition is rejected as unknown', async () => {
-    const { clock, session, http, done, push } = begin();
-    const [socket, events, again] = [new ManualConnection(), new ManualConnection(), new ManualConnection()];
-    session.attach(socket, 'socket');
-    push(1);
-    const set = session.push('p', 'likes', true).done;
-    session.markAllSent();
-    session.attach(events, 'events');
-    const rejected = expect(done[0]).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
-    clock.pass(59_999);
-    expect(events.seqs).toEqual([]);
-    clock.pass(1);
-    await rejected;
-    clock.pass(60_000);
-    expect(events.seqs).toEqual([2]);
-    session.attach(again, 'socket');
-    expect([again.seqs, http.seqs]).toEqual([[], [2]]);
-    await http.answer();
-    await set;
-  });
-
-  test('a toggle is not set again after a later one that has left with the page', async () => {
-    const { clock, session } = begin();
-    const [socket, events] = [new ManualConnection(), new ManualConnection()];
-    session.attach(socket, 'socket');
-    const liked = session.push('p', 'likes', true).done;
-    const unliked = session.push('p', 'likes', false).done;
-    session.markAllSent();
-    session.attach(events, 'events');
-    const rejected = expect(liked).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
-    clock.pass(60_000);
-    await rejected;
-    clock.pass(60_000);
-    expect(events.seqs).toEqual([2]);
-    await events.answer();
-    await unliked;
-  });
-
-  test('operations marked as sent before the first connection go over HTTP, later ones over the socket', async () => {
-    const { session, http, push } = begin();
-    push(2);
-    session.markAllSent();
-    push(1);
-    expect(session.unacknowledged.map(({ sentOver }) => sentOver)).toEqual(['events', 'events', undefined]);
-    const socket = new ManualConnection();
-    session.attach(socket, 'socket');
-    for (let n = 0; n < 2; n++) await http.answer();
-    expect([http.seqs, socket.seqs]).toEqual([[1, 2], [3]]);
-  });
-
-  test('an operation too old to be recognised is retried only if it is a toggle', async () => {
-    const { clock, session, done, push } = begin();
-    const [first, second] = [new ManualConnection(), new ManualConnection()];
-    const liked = session.push('p', 'likes', true).done;
-    push(1);
-    session.attach(first, 'socket');
-    await first.answer();
-    await liked;
-    session.detach();
-    const rejected = expect(done[0]).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
-    const unliked = session.push('p', 'likes', false).done;
-    clock.pass(3_600_000);
-    session.attach(second, 'socket');
-    await rejected;
-    expect(second.seqs).toEqual([3]);
-    clock.pass(3_600_000);
-    const third = new ManualConnection();
-    session.attach(third, 'socket');
-    expect(third.seqs).toEqual([3]);
-    await third.answer();
-    await unliked;
-  });
-
-  test('a session queues a thousand operations at most, and accepts more once some are acknowledged', async () => {
-    const { session, push } = begin();
-    push(1_000);
-    expect(() => session.push('p', 'views', 1)).toThrow(expect.objectContaining({ code: 'QUEUE_FULL' }));
+  test('operations that a listener makes while others are sent follow them', () => {
+    const { clock, session, push, progress } = begin();
     const connection = new ManualConnection();
     session.attach(connection, 'socket');
-    await connection.answer();
-    expect(session.push('p', 'views', 1).operation.seq).toBe(1_001);
+    let isFirst = true;
+    progress.push = () => {
+      if (isFirst) {
+        isFirst = false;
+        void session.push('p', 'likes', true);
+        session.send();
+      }
+      return 0;
+    };
+    push(3);
+    clock.pass(0);
+    expect(connection.seqs).toEqual([1, 2, 3, 4]);
   });
+});
+
+test('a session queues a thousand operations at most, and accepts more once some are acknowledged', async () => {
+  const { session, push } = begin();
+  push(1_000);
+  expect(() => session.push('p', 'views', 1)).toThrow(expect.objectContaining({ code: 'QUEUE_FULL' }));
+  const connection = new ManualConnection();
+  session.attach(connection, 'socket');
+  await connection.answer();
+  expect(session.push('p', 'views', 1).operation.id).toBe(1_001);
 });

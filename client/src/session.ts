@@ -5,6 +5,10 @@ import type { Acknowledgement, TransportConnection, ClientOperation, Transport }
 
 /** More than a hand can click and a page can show; a thousand operations are about 100 KB. */
 const PENDING_MAX = 1_000;
+/** Operations on their way over a socket: the burst that a gateway admits at once unless it is set otherwise. */
+const WINDOW = 50;
+/** Browsers open six connections to a server over HTTP/1.1, and the event stream has one of them. */
+const REQUESTS_MAX = 5;
 /** The wait after a retryable error without `retryAfterMs`. */
 const RETRY_MS = 1_000;
 /**
@@ -14,6 +18,8 @@ const RETRY_MS = 1_000;
 const STRANDED_MS = 60_000;
 /** A gateway recognises a retry for an hour; 5 min less, to allow for clocks and latency. A page may sleep longer. */
 const RECOGNISED_MS = 55 * 60_000;
+/** How an operation ends whose request was lost: it is retried. */
+const LOST: Failure = { ok: false, error: { code: 'UNAVAILABLE', message: '', retryable: true } };
 
 /** Receives the progress of each operation: `sent` once or more, then `acknowledged` or `refused` once. */
 export interface SessionListener {
@@ -33,33 +39,39 @@ export interface UnacknowledgedOperation {
 interface QueuedOperation extends UnacknowledgedOperation {
   sentOver: Transport['kind'] | undefined;
   sentAtMs: number;
+  /** Its answer, or over HTTP its retry, is due on this connection. */
+  isInFlight: boolean;
   resolve(): void;
   reject(error: LiveCountsError): void;
 }
 
 /**
- * The operations that are not acknowledged yet, in the order of their seq.
+ * The operations that are not acknowledged yet: those that were sent, in the order of their seq, then the others.
  *
- *   push -> [ 7 | 8 | 9 ]   7 is on its way, 8 and 9 wait for its acknowledgement
+ *   push -> [ 7 | 8 | - | - ]   7 and 8 are on their way; the others get a seq when they are sent for the first time
  *             |
- *             acknowledged, or a final error -> removed, 8 is sent
- *             a retryable error              -> 7 is retried after `retryAfterMs`
- *             connection lost                -> 7 is retried over the next socket, or over HTTP if it was sent over HTTP
+ *             acknowledged, or a final error -> removed, whatever stands before it
+ *             a retryable error              -> after `retryAfterMs`, a socket resends 7 and 8; HTTP retries that one
+ *             connection lost                -> 7 and 8 are resent over the next socket, or over HTTP if they were sent over HTTP
  *             no socket for STRANDED_MS, or no connection for RECOGNISED_MS
  *                                            -> a toggle is set again, a tally's outcome stays unknown
- *             the page is left               -> 7, 8 and 9 are sent as one request, and stay queued
+ *             the page is left               -> all are sent as one request, and stay queued
  *
- * One at a time, which costs a round trip each. The gateway remembers only the last seq of a session: if it counted 8
- * after rejecting 7, it would take the retry of 7 for a duplicate and never count it.
+ * A socket carries operations in the order of their seq, each connection from the first unacknowledged one on, because the
+ * gateway remembers only the last seq of a session. It rejects what comes behind an operation that it rejected until that
+ * one comes again. HTTP requests may overtake each other, so a post has one at a time.
  */
 export class Session {
   readonly #queue: QueuedOperation[] = [];
+  #lastId = 0;
   #lastSeq = 0;
   #connection: TransportConnection | undefined;
   /** That of the last connection. Before the first one it is not known whether a socket gets through, and HTTP does. */
   #kind: Transport['kind'] = 'events';
-  #isSending = false;
-  #retryTimer: Timer | undefined;
+  /** Nothing goes out over a socket while it runs. Beside HTTP it is the wait for another socket. */
+  #pause: Timer | undefined;
+  /** Tallies wait for the end of the animation frame. */
+  #isFrameDue = false;
 
   constructor(
     private readonly clock: Clock,
@@ -67,7 +79,7 @@ export class Session {
     private readonly operateOverHttp: TransportConnection['operate'],
   ) {}
 
-  /** In the order of their seq. */
+  /** In the order in which they are sent. */
   get unacknowledged(): readonly UnacknowledgedOperation[] {
     return this.#queue;
   }
@@ -78,10 +90,17 @@ export class Session {
       const message = `${PENDING_MAX} operations wait for the gateway already; call again when some are acknowledged`;
       throw new LiveCountsError('QUEUE_FULL', message);
     }
-    const operation = { seq: ++this.#lastSeq, post, metric, value };
+    const operation = { id: ++this.#lastId, seq: Infinity, post, metric, value };
     const done = new Promise<void>((resolve, reject) => {
-      this.#queue.push({ operation, sentOver: undefined, sentAtMs: 0, resolve, reject });
+      this.#queue.push({ operation, sentOver: undefined, sentAtMs: 0, isInFlight: false, resolve, reject });
     });
+    if (typeof value === 'number' && !this.#isFrameDue) {
+      this.#isFrameDue = true;
+      this.clock.frame(() => {
+        this.#isFrameDue = false;
+        this.send();
+      });
+    }
     return { operation, done };
   }
 
@@ -90,108 +109,156 @@ export class Session {
     this.detach();
     this.#connection = connection;
     this.#kind = kind;
-    this.sendNext();
+    if (kind === 'events') this.#pauseFor(STRANDED_MS);
+    this.send();
   }
 
   detach(): void {
     this.#connection = undefined;
-    this.#isSending = false;
-    this.#retryTimer?.cancel();
+    this.#pause?.cancel();
+    this.#pause = undefined;
+    for (const entry of this.#queue) entry.isInFlight = false;
   }
 
   /** Rejects all queued operations. */
   rejectAll(error: LiveCountsError): void {
-    this.#isSending = false;
-    this.#retryTimer?.cancel();
-    for (const entry of this.#queue.splice(0)) {
-      this.listener.refused(entry.operation);
-      entry.reject(error);
-    }
+    for (const entry of [...this.#queue]) this.#reject(entry, error);
   }
 
-  /** Sends the first operation unless one is on its way. */
-  sendNext(): void {
-    const entry = this.#queue[0];
+  /** Sends what may go out now. */
+  send(): void {
     const connection = this.#connection;
-    if (!entry || !connection || this.#isSending) return;
-    this.#isSending = true;
-    this.#markSent(entry);
-    const isOwnKind = entry.sentOver === this.#kind;
-    if (!isOwnKind && this.#kind === 'events') {
-      this.#retryTimer = this.clock.after(STRANDED_MS, () => this.#giveUp(entry));
-      return;
+    if (!connection) return;
+    for (const entry of [...this.#queue]) if (this.#isOutdated(entry)) this.#giveUp(entry);
+    const entries = this.#takeSendable();
+    for (const entry of entries) {
+      const { operation, sentOver } = entry;
+      const answer = sentOver === this.#kind ? connection.operate(operation) : this.operateOverHttp(operation);
+      // One step only: an event that follows the answer is delivered right after it.
+      answer.then(
+        (answer) => this.#handleAnswer(connection, entry, answer),
+        () => this.#handleAnswer(connection, entry, LOST),
+      );
     }
-    if (this.clock.nowMs() - entry.sentAtMs > RECOGNISED_MS) return this.#giveUp(entry);
-    const { operation } = entry;
-    this.listener.sent(operation);
-    const answer = isOwnKind ? connection.operate(operation) : this.operateOverHttp(operation);
-    answer.then(
-      (answer) => this.#handleAnswer(connection, entry, answer),
-      () => this.#retryUnanswered(connection, entry),
-    );
+    // Last, because listeners may make further operations.
+    for (const { operation } of entries) this.listener.sent(operation);
   }
 
   /** Records that all operations are on their way, those that were not sent yet over the transport of the last connection. */
   markAllSent(): void {
-    for (const entry of this.#queue) {
-      this.#markSent(entry);
-      this.listener.sent(entry.operation);
-    }
+    this.#arrange();
+    for (const entry of this.#queue) this.#markSent(entry);
+    for (const { operation } of [...this.#queue]) this.listener.sent(operation);
+  }
+
+  /** The operations that may go out now. It marks them as sent. */
+  #takeSendable(): QueuedOperation[] {
+    const urgent = this.#arrange();
+    const room = { socket: this.#kind === 'socket' && !this.#pause ? WINDOW : 0, events: REQUESTS_MAX };
+    /** By post, whether further operations may follow those before them over the socket. */
+    const isOpen = new Map<string, boolean>();
+    return this.#queue.filter((entry) => {
+      const { post } = entry.operation;
+      const kind = entry.sentOver ?? this.#kind;
+      const isSocket = kind === 'socket';
+      const isHeld = !entry.sentOver && this.#isFrameDue && !urgent.has(post);
+      const follows = isOpen.get(post) ?? true;
+      const isTaken = !entry.isInFlight && room[kind] > 0 && !isHeld && (isSocket ? follows : !isOpen.has(post));
+      if (isTaken) this.#markSent(entry);
+      if (isTaken || entry.isInFlight) room[kind]--;
+      // An operation that was sent before keeps its place: the socket waits for it.
+      else if (isSocket && entry.sentOver) room.socket = 0;
+      isOpen.set(post, isSocket && follows && (isTaken || entry.isInFlight));
+      entry.isInFlight ||= isTaken;
+      return isTaken;
+    });
+  }
+
+  /**
+   * Moves what was not sent yet behind the rest, posts with a toggle among it first.
+   * @returns those posts
+   */
+  #arrange(): ReadonlySet<string> {
+    const urgent = new Set<string>();
+    for (const { operation, sentOver } of this.#queue)
+      if (!sentOver && typeof operation.value === 'boolean') urgent.add(operation.post);
+    const rank = ({ operation, sentOver }: QueuedOperation): number =>
+      sentOver ? 0 : urgent.has(operation.post) ? 1 : 2;
+    this.#queue.sort((a, b) => rank(a) - rank(b));
+    return urgent;
   }
 
   #markSent(entry: QueuedOperation): void {
     if (entry.sentOver) return;
+    entry.operation.seq = ++this.#lastSeq;
     entry.sentOver = this.#kind;
     entry.sentAtMs = this.clock.nowMs();
   }
 
   #handleAnswer(connection: TransportConnection, entry: QueuedOperation, answer: Acknowledgement | Failure): void {
-    // Another connection has replaced this one, or the operation was rejected: ignore a late answer.
-    if (entry !== this.#queue[0] || connection !== this.#connection) return;
-    if (!answer.ok && answer.error.retryable) {
-      this.#retryLater(answer.error.retryAfterMs ?? RETRY_MS);
-      return;
+    // Another connection has replaced this one, or the operation was answered already: ignore a late answer.
+    if (connection !== this.#connection || !this.#queue.includes(entry)) return;
+    if (answer.ok) {
+      this.#remove(entry);
+      this.listener.acknowledged(entry.operation, answer);
+      entry.resolve();
+    } else if (answer.error.retryable) {
+      return this.#retryLater(connection, entry, answer.error.retryAfterMs ?? RETRY_MS);
+    } else {
+      this.#reject(entry, LiveCountsError.from(answer.error));
     }
-    if (!answer.ok) return this.#rejectFirst(LiveCountsError.from(answer.error));
-    this.#queue.shift();
-    this.#isSending = false;
-    this.listener.acknowledged(entry.operation, answer);
-    entry.resolve();
-    this.sendNext();
+    this.send();
   }
 
-  #rejectFirst(error: LiveCountsError): void {
-    const entry = this.#queue.shift()!;
-    this.#isSending = false;
+  #remove(entry: QueuedOperation): void {
+    const at = this.#queue.indexOf(entry);
+    if (at >= 0) this.#queue.splice(at, 1);
+  }
+
+  #reject(entry: QueuedOperation, error: LiveCountsError): void {
+    this.#remove(entry);
     this.listener.refused(entry.operation);
     entry.reject(error);
-    this.sendNext();
+  }
+
+  /** Whether no gateway recognises a retry of this operation any more. */
+  #isOutdated({ sentOver, sentAtMs, isInFlight }: QueuedOperation): boolean {
+    const isStranded = sentOver === 'socket' && this.#kind === 'events' && !this.#pause;
+    return !!sentOver && !isInFlight && (isStranded || this.clock.nowMs() - sentAtMs > RECOGNISED_MS);
   }
 
   /**
-   * No gateway recognises a retry of this operation any more, so its outcome stays unknown. A toggle is set again, unless later
-   * operations have left with the page: one of them may have set it otherwise already.
+   * The outcome of this operation stays unknown. A toggle is set again, unless a later one of its post was sent: that one may
+   * have set it otherwise already.
    */
   #giveUp(entry: QueuedOperation): void {
-    if (typeof entry.operation.value === 'number' || this.#queue[1]?.sentOver) {
-      this.#rejectFirst(
+    const toggles = this.#queue.filter(
+      ({ operation: { post, value }, sentOver }) =>
+        sentOver && post === entry.operation.post && typeof value === 'boolean',
+    );
+    if (toggles.at(-1) === entry) entry.sentOver = undefined;
+    else
+      this.#reject(
+        entry,
         new LiveCountsError('OUTCOME_UNKNOWN', 'the acknowledgement was lost: this may have been counted'),
       );
-      return;
-    }
-    entry.sentOver = undefined;
-    this.#isSending = false;
-    this.sendNext();
   }
 
-  #retryUnanswered(connection: TransportConnection, entry: QueuedOperation): void {
-    if (entry === this.#queue[0] && connection === this.#connection) this.#retryLater(RETRY_MS);
+  #retryLater(connection: TransportConnection, entry: QueuedOperation, ms: number): void {
+    if (entry.sentOver === 'socket') return this.#pauseFor(ms);
+    this.clock.after(ms, () => {
+      if (connection !== this.#connection) return;
+      entry.isInFlight = false;
+      this.send();
+    });
   }
 
-  #retryLater(ms: number): void {
-    this.#retryTimer = this.clock.after(ms, () => {
-      this.#isSending = false;
-      this.sendNext();
+  /** Then everything over the socket is sent again: the gateway rejects also what came behind a rejected operation. */
+  #pauseFor(ms: number): void {
+    this.#pause ??= this.clock.after(ms, () => {
+      this.#pause = undefined;
+      for (const entry of this.#queue) if (entry.sentOver === 'socket') entry.isInFlight = false;
+      this.send();
     });
   }
 }

@@ -11,8 +11,10 @@ export interface Credentials {
 }
 
 export interface ClientOperation {
-  /** Sequence number within the session. */
-  readonly seq: number;
+  /** Its place among the operations of the page, in the order in which they were made. */
+  readonly id: number;
+  /** Sequence number within the session, from the first time that it is sent; Infinity before. */
+  seq: number;
   readonly post: string;
   readonly metric: string;
   /** The new state of a toggle, or the number to add to a tally. */
@@ -30,7 +32,7 @@ export interface SubscribeResult extends MetricRules {
   readonly rejected?: SubscribeResponse['rejected'];
 }
 
-/** Only a socket's acknowledgement has `counts` and `on`: HTTP sends neither a version nor all counts. */
+/** Only a socket's acknowledgement has `counts`: HTTP sends neither a version nor all counts. */
 export interface Acknowledgement {
   readonly ok: true;
   readonly on?: boolean;

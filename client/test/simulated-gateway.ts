@@ -3,7 +3,8 @@ import type { Failure, MetricRules, MineEvent, Update } from '../../src/protocol
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import type { Random } from '../../test/support/random.js';
 import type { PostedEvent } from '../src/posted-events.js';
-import type { Acknowledgement, KnownVersion, ClientOperation, Snapshot } from '../src/transport.js';
+import { RejectedOperations, RETRY_MS } from './rejected-operations.js';
+import type { Acknowledgement, CloseReason, KnownVersion, ClientOperation, Snapshot } from '../src/transport.js';
 
 const TICK_MS = 100;
 export const OPTIONS = ['yes', 'no', 'maybe'];
@@ -12,6 +13,8 @@ const TALLIES = ['views', 'shares'];
 const UNIQUES = ['readers'];
 export const METRICS = [...TOGGLES, ...TALLIES, ...UNIQUES];
 export const RULES: MetricRules = { choices: { vote: OPTIONS }, uniques: UNIQUES };
+/** A gateway that shuts down disconnects its clients within this time. */
+const CLOSING_MS = 500;
 /** Events wait in a log at most this long. */
 const LOG_LAG_MS = 5_000;
 
@@ -28,10 +31,14 @@ export interface Viewer {
   readonly posts: ReadonlySet<string>;
   counts(updates: readonly Update[]): void;
   mine(event: MineEvent): void;
+  lose(ending: CloseReason): void;
 }
 
+type Effect = Pick<ClientOperation, 'post' | 'metric' | 'value'>;
+type SequencedOperation = Omit<ClientOperation, 'id'>;
+
 /** The sender of an operation. It need not be connected. */
-type Sender = Pick<Viewer, 'kind' | 'actor'>;
+type Sender = Pick<Viewer, 'kind' | 'actor' | 'lose'>;
 
 class PostState {
   v = 1;
@@ -45,8 +52,8 @@ class PostState {
  * a frame each tick to the viewers of changed posts. A test reads from `applied` how much of each operation took effect.
  */
 export class SimulatedGateway {
-  /** By how much a tally grew or how often a toggle was set, keyed by session and seq, for all transports. */
-  readonly applied = new Map<string, number>();
+  /** How each operation took effect, keyed by session and seq, in the order of the first effects. Of a tally it has the sum. */
+  readonly applied = new Map<string, Effect>();
   readonly viewers = new Set<Viewer>();
   /** Errors for the next operations. With `done` the operation takes effect even so. */
   readonly refusals: { readonly code: ErrorCode; readonly done: boolean }[] = [];
@@ -63,6 +70,10 @@ export class SimulatedGateway {
   readonly #changed = new Map<string, Record<string, number>>();
   readonly #lastSeqs = new Map<string, number>();
   readonly #keys = new Set<string>();
+  readonly #notifications: (() => void)[] = [];
+  readonly #rejected = new WeakMap<Sender, RejectedOperations>();
+  /** The connections of gateways that shut down. */
+  readonly #closing = new WeakSet<Sender>();
 
   constructor(
     private readonly clock: SimulatedClock,
@@ -70,22 +81,51 @@ export class SimulatedGateway {
   ) {}
 
   operate(viewer: Sender, session: string, operation: ClientOperation): Acknowledgement | Failure {
-    const { seq, post, metric, value } = operation;
+    const { post, metric, value } = operation;
     if (!METRICS.includes(metric)) return refusal('BAD_REQUEST');
+    if (viewer.kind === 'events') return this.#operateOverHttp(viewer, session, operation);
+    const failure = this.#refuse(viewer, operation.seq);
+    if (failure && !failure.done) return failure.refusal;
+    this.#applySeq(viewer.actor, session, operation, viewer);
+    if (failure) return failure.refusal;
+    const counts = this.update(post);
+    if (typeof value === 'number') return { ok: true, counts };
+    return { ok: true, counts, on: this.mine(post, viewer.actor).includes(metric) };
+  }
+
+  #operateOverHttp(viewer: Sender, session: string, { seq, post, metric, value }: ClientOperation) {
     const refused = this.refusals.shift();
     if (refused && !refused.done) return refusal(refused.code);
-    if (viewer.kind === 'socket') this.#applySeq(viewer.actor, session, operation, viewer);
-    const times = viewer.kind === 'socket' ? 0 : typeof value === 'number' ? value : 1;
-    for (let n = 1; n <= times; n++) {
+    for (let n = 1; n <= (typeof value === 'number' ? value : 1); n++) {
       const one = typeof value === 'number' ? 1 : value;
       this.#applyKey(viewer.actor, `${session}.${seq}.${n}`, { post, metric, value: one }, viewer);
     }
     if (refused) return refusal(refused.code);
     // HTTP sends neither a version nor all counts.
-    if (viewer.kind === 'events') return { ok: true };
-    const counts = this.update(post);
-    if (typeof value === 'number') return { ok: true, counts };
-    return { ok: true, counts, on: this.mine(post, viewer.actor).includes(metric) };
+    const ok = { ok: true as const };
+    return typeof value === 'number' ? ok : { ...ok, on: this.mine(post, viewer.actor).includes(metric) };
+  }
+
+  /** By the gateway's own rule nothing overtakes a rejected operation of its connection. */
+  #refuse(viewer: Sender, seq: number): { readonly refusal: Failure; readonly done: boolean } | undefined {
+    const nowMs = this.clock.nowMs();
+    if (this.#closing.has(viewer)) return { refusal: refusal('UNAVAILABLE'), done: false };
+    const rejected = this.#rejected.get(viewer) ?? new RejectedOperations();
+    this.#rejected.set(viewer, rejected);
+    const waitMs = rejected.admit(nowMs, seq);
+    if (waitMs > 0) return { refusal: refusal('RATE_LIMITED', waitMs), done: false };
+    const refused = this.refusals.shift();
+    if (!refused) return undefined;
+    const { code, done } = refused;
+    if (code !== 'UNAVAILABLE') rejected.block(nowMs, seq);
+    // The store never drops what a gateway has accepted, so only one that shuts down does not count it.
+    else if (!done) this.#shutDown(viewer);
+    return { refusal: refusal(code), done };
+  }
+
+  #shutDown(viewer: Sender): void {
+    this.#closing.add(viewer);
+    this.clock.after(this.random.below(CLOSING_MS), () => viewer.lose({ retryAfterMs: RETRY_MS }));
   }
 
   /** `POST /v1/events`. */
@@ -165,7 +205,7 @@ export class SimulatedGateway {
   }
 
   /** As an operation of a session: those up to its last seq are duplicates. */
-  #applySeq(actor: string, session: string, operation: ClientOperation, viewer?: Sender): void {
+  #applySeq(actor: string, session: string, operation: SequencedOperation, viewer?: Sender): void {
     const { seq } = operation;
     if (seq <= (this.#lastSeqs.get(session) ?? 0)) return;
     this.#lastSeqs.set(session, seq);
@@ -173,14 +213,16 @@ export class SimulatedGateway {
   }
 
   /** As a request with an idempotency key, which a seq does not recognise. */
-  #applyKey(actor: string, key: string, operation: Omit<ClientOperation, 'seq'>, viewer?: Sender): void {
+  #applyKey(actor: string, key: string, operation: Effect, viewer?: Sender): void {
     if (this.#keys.has(key)) return;
     this.#keys.add(key);
     this.#apply(actor, key.slice(0, key.lastIndexOf('.')), operation, viewer);
   }
 
-  #apply(actor: string, name: string, { post, metric, value }: Omit<ClientOperation, 'seq'>, viewer?: Sender): void {
-    this.applied.set(name, (this.applied.get(name) ?? 0) + Number(value || 1));
+  #apply(actor: string, name: string, { post, metric, value }: Effect, viewer?: Sender): void {
+    const before = this.applied.get(name)?.value ?? 0;
+    const sum = typeof value === 'number' ? Number(before) + value : value;
+    this.applied.set(name, { post, metric, value: sum });
     if (typeof value === 'number' && TALLIES.includes(metric)) return this.#add(post, metric, value);
     const others = value === true && OPTIONS.includes(metric) ? OPTIONS.filter((option) => option !== metric) : [];
     const affected = this.random.chance(0.5) ? [metric, ...others] : [...others, metric];
@@ -189,11 +231,21 @@ export class SimulatedGateway {
     if (changes.length === 0) return;
     this.#post(post).v++;
     this.#recordChange(post, Object.fromEntries(changes.map(({ metric: one, on }) => [one, on ? 1 : -1])));
-    // After the acknowledgement, which does not say which other options were put off.
-    if (!UNIQUES.includes(metric)) this.clock.after(0, () => this.#notify(actor, changes, { viewer, metric }));
+    if (UNIQUES.includes(metric)) return;
+    this.#notifications.push(() => this.#notifyActor(actor, changes, { viewer, metric }));
+    this.clock.after(0, () => this.notify());
   }
 
-  #notify(actor: string, events: readonly MineEvent[], sender: { viewer: Sender | undefined; metric: string }): void {
+  /** To be called after an acknowledgement, which does not say which other options were put off, and before the next one. */
+  notify(): void {
+    for (const send of this.#notifications.splice(0)) send();
+  }
+
+  #notifyActor(
+    actor: string,
+    events: readonly MineEvent[],
+    sender: { viewer: Sender | undefined; metric: string },
+  ): void {
     for (const viewer of this.viewers) {
       if (viewer.kind !== 'socket' || viewer.actor !== actor) continue;
       for (const event of events) if (viewer !== sender.viewer || event.metric !== sender.metric) viewer.mine(event);
@@ -230,7 +282,7 @@ export class SimulatedGateway {
   }
 }
 
-function refusal(code: ErrorCode): Failure {
+function refusal(code: ErrorCode, retryAfterMs = RETRY_MS): Failure {
   const error: ErrorBody = { code, message: 'refused', retryable: code !== 'BAD_REQUEST' };
-  return { ok: false, error: code === 'RATE_LIMITED' ? { ...error, retryAfterMs: 200 } : error };
+  return { ok: false, error: ['RATE_LIMITED', 'OVERLOADED'].includes(code) ? { ...error, retryAfterMs } : error };
 }

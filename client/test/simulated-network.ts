@@ -49,7 +49,9 @@ export class SimulatedNetwork {
       kind,
       connect: (credentials, listener) => new SimulatedConnection(this, kind, client, credentials, listener),
       operate: ({ actor, session }, operation) =>
-        this.request(() => this.gateway.operate({ kind: 'events', actor: actor! }, session, operation)),
+        this.request(() =>
+          this.gateway.operate({ kind: 'events', actor: actor!, lose: () => undefined }, session, operation),
+        ),
     };
   }
 
@@ -107,6 +109,8 @@ class SimulatedConnection implements TransportConnection, Viewer {
   readonly #waiting = new Set<(error: Error) => void>();
   #ended = false;
   #isStalled = false;
+  /** True from the first message that did not arrive because the connection had ended: no later one does. */
+  #isCut = false;
   /** Messages of one direction don't overtake each other on a socket. On an event stream the snapshot is the first event. */
   #upAtMs = 0;
   #downAtMs = 0;
@@ -195,6 +199,7 @@ class SimulatedConnection implements TransportConnection, Viewer {
           this.#waiting.delete(reject);
           resolve(answer);
         }, isInOrder);
+        this.network.gateway.notify();
       }, isInOrder);
     });
   }
@@ -203,7 +208,9 @@ class SimulatedConnection implements TransportConnection, Viewer {
   #up(arrive: () => void, isInOrder = true): void {
     const { random } = this.network;
     this.#upAtMs = this.#deliver(isInOrder, this.#upAtMs, () => {
-      if (!this.#ended || random.chance(0.5)) arrive();
+      const isLost = this.#ended && ((isInOrder && this.#isCut) || random.chance(0.5));
+      if (isLost) this.#isCut = true;
+      else arrive();
     });
   }
 

@@ -71,7 +71,11 @@ export const interrupting = fc.oneof(
       ({ gateway }) =>
         void gateway.refusals.push({ code: 'UNAVAILABLE', done }),
   ),
-  fc.constant<Step>(({ gateway }) => void gateway.refusals.push({ code: 'RATE_LIMITED', done: false })),
+  fc.constantFrom('RATE_LIMITED' as const, 'OVERLOADED' as const).map(
+    (code): Step =>
+      ({ gateway }) =>
+        void gateway.refusals.push({ code, done: false }),
+  ),
 );
 const transport = fc.constantFrom('socket' as const, 'events' as const);
 export const blocking = fc.oneof(
@@ -117,7 +121,7 @@ const liking = fc.tuple(page, post).map(
     ({ pages }) =>
       pages[n]!.act(id, 'likes', true),
 );
-export const growing = fc.oneof(adding, visiting, liking, others, interrupting);
+export const growing = fc.oneof(adding, visiting, liking, others, interrupting, leaving);
 export const anything = fc.oneof(adding, visiting, turningOn, turningOff, others, interrupting, blocking, disturbing);
 /** From less than a round trip to more than any deadline. */
 const pauseMs = fc.constantFrom(0, 10, 40, 200, 1_000, 8_000, 70_000);

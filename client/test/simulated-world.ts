@@ -10,12 +10,16 @@ import { OPTIONS, SimulatedGateway } from './simulated-gateway.js';
 import { SimulatedNetwork } from './simulated-network.js';
 
 export const POSTS = ['p', 'q'] as const;
+/** Visits of up to 90 s: all of them are within the time that an entry is kept. */
+const VISITS_MAX = 30;
 const ACTORS = ['ann', 'ann', 'bob'] as const;
 
 /** An operation that a test requested from a client, and its outcome. */
-interface RequestedOperation {
-  readonly name: string;
+export interface RequestedOperation {
+  readonly post: string;
+  readonly metric: string;
   readonly value: boolean | number;
+  /** Undefined while it is not known, and if its page has ended before. */
   outcome: string | undefined;
 }
 
@@ -26,7 +30,8 @@ export class SimulatedPage {
   readonly operations: RequestedOperation[] = [];
   hidden = false;
   #changed: (change: PageChange) => void = () => undefined;
-  #session = '';
+  /** Empty before the first attempt to connect. */
+  session = '';
   #hasEnded = false;
 
   constructor(
@@ -53,7 +58,7 @@ export class SimulatedPage {
     const noting = (transport: Transport): Transport => ({
       ...transport,
       connect: (credentials, listener) => {
-        this.#session = credentials.session;
+        this.session = credentials.session;
         return transport.connect(credentials, listener);
       },
       operate: (credentials, operation) => this.#whileAlive(transport.operate!(credentials, operation)),
@@ -74,15 +79,7 @@ export class SimulatedPage {
   act(post: string, metric: string, value: boolean | number): void {
     const handle = this.live.post(post);
     const done = typeof value === 'number' ? handle.add(metric, value) : act(handle, metric, value);
-    const seq = this.operations.length + 1;
-    const session = (): string => this.#session;
-    const requested: RequestedOperation = {
-      get name() {
-        return `${session()}.${seq}`;
-      },
-      value,
-      outcome: undefined,
-    };
+    const requested: RequestedOperation = { post, metric, value, outcome: undefined };
     this.operations.push(requested);
     done.then(
       () => (requested.outcome = 'done'),
@@ -176,12 +173,25 @@ export class SimulatedWorld {
     this.pages[n] = this.#open(n);
   }
 
-  get operations(): RequestedOperation[] {
-    return [...this.#ended, ...this.pages].flatMap(({ operations }) => operations);
+  /** The open pages and those that have ended. */
+  get allPages(): SimulatedPage[] {
+    return [...this.#ended, ...this.pages];
   }
 
-  get storedItems(): number {
+  get operations(): RequestedOperation[] {
+    return this.allPages.flatMap(({ operations }) => operations);
+  }
+
+  get #storedItems(): number {
     return this.#storages.reduce((sum, { length }) => sum + length, 0);
+  }
+
+  /** Ends and opens pages until the storages are empty. A visit whose request is lost leaves it to the next one. */
+  async visitUntilSent(visitMs: number): Promise<void> {
+    for (let visit = 0; visit < VISITS_MAX && this.#storedItems > 0; visit++) {
+      for (const n of this.pages.keys()) this.revisit(n);
+      await this.clock.advance(visitMs);
+    }
   }
 
   #open(n: number): SimulatedPage {
