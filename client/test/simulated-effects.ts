@@ -6,9 +6,12 @@ type Effect = Pick<RequestedOperation, 'metric' | 'value'>;
  * Whether the operations of each page took effect as their outcomes say, those of one post in the order in which they were
  * made. One without an outcome has been left with its page, and has to be counted.
  * @param isSetAgain whether a toggle with an unknown outcome may be set again, behind later additions
- * @throws Error that names the first post of a page for which that is not so
+ * @throws Error that names the first operation, or post of a page, for which that is not so
  */
 export function checkEffects({ gateway, allPages }: SimulatedWorld, isSetAgain: boolean): void {
+  const sessions = new Set(allPages.map(({ session }) => session));
+  for (const name of gateway.applied.keys())
+    if (!sessions.has(name.split('.')[0]!)) throw new Error(`${name} took effect, which is of no page`);
   for (const { session, operations } of allPages) {
     const applied = [...gateway.applied].filter(([name]) => name.startsWith(`${session}.`)).map(([, effect]) => effect);
     for (const post of new Set(operations.map((operation) => operation.post))) {

@@ -12,7 +12,7 @@ import type {
   SubscribeResult,
   Transport,
 } from '../src/transport.js';
-import type { PostedEvent } from '../src/posted-events.js';
+import { type Fault, type PostedList, withFault } from './simulated-faults.js';
 import { RULES, type SimulatedGateway, type Viewer } from './simulated-gateway.js';
 
 /** The longest delay of a message. */
@@ -21,12 +21,6 @@ const LATENCY_MS = 60;
 const UNREACHABLE_MS = 2_000;
 /** The gateway's ping interval and timeout. */
 const SILENCE_MS = 25_000;
-
-interface PostedList {
-  readonly actor: string;
-  readonly session: string;
-  readonly events: readonly PostedEvent[];
-}
 
 /** The network between clients and the gateway: it delays messages, breaks connections and blocks transports. */
 export class SimulatedNetwork {
@@ -42,10 +36,12 @@ export class SimulatedNetwork {
     readonly clock: SimulatedClock,
     readonly random: Random,
     readonly gateway: SimulatedGateway,
+    /** Planted in all clients. */
+    private readonly fault: Fault,
   ) {}
 
   transport(kind: Transport['kind'], client: number): Transport {
-    return {
+    const transport: Transport = {
       kind,
       connect: (credentials, listener) => new SimulatedConnection(this, kind, client, credentials, listener),
       operate: ({ actor, session }, operation) =>
@@ -53,11 +49,17 @@ export class SimulatedNetwork {
           this.gateway.operate({ kind: 'events', actor: actor!, lose: () => undefined }, session, operation),
         ),
     };
+    return withFault(transport, this.fault, this);
   }
 
-  /** Carries `POST /v1/events`. The request or its response may be lost, and arrives even if its page has ended. */
-  fetch(init: RequestInit): Promise<Response> {
-    const { actor, session, events } = JSON.parse(init.body as string) as PostedList;
+  /**
+   * Carries `POST /v1/events`. The request or its response may be lost, and arrives even if its page has ended.
+   * @param from the session of the page that sends it
+   */
+  fetch(init: RequestInit, from: string): Promise<Response> {
+    const list = JSON.parse(init.body as string) as PostedList;
+    const isResent = list.session !== from;
+    const { actor, session, events } = (isResent && this.fault.resend?.(list)) || list;
     return this.request(() => {
       const { status, rejected } = this.gateway.postEvents(actor, session, events);
       return Response.json({ rejected }, { status });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import type { Transport } from '../src/transport.js';
+import type { Fault } from './simulated-faults.js';
 import { OPTIONS } from './simulated-gateway.js';
 import { POSTS, SimulatedWorld } from './simulated-world.js';
 
@@ -145,12 +146,16 @@ export function stories(step: fc.Arbitrary<Step>): fc.Arbitrary<Story> {
   return fc.record({ seed: fc.nat(), transports: fc.tuple(kinds, kinds, kinds), steps, socketsFrom: fc.nat(10) });
 }
 
-/** @param check called after each step and its pause */
+/**
+ * @param check called after each step and its pause
+ * @param fault planted in all clients
+ */
 export async function run(
   { seed, transports, steps, socketsFrom }: Story,
   check: (world: SimulatedWorld) => void = () => undefined,
+  fault: Fault = {},
 ): Promise<SimulatedWorld> {
-  const world = new SimulatedWorld(seed, transports);
+  const world = new SimulatedWorld(seed, transports, fault);
   world.network.block('socket');
   for (const [at, [step, ms]] of steps.entries()) {
     if (at === socketsFrom) world.network.blocked.clear();

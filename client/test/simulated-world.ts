@@ -6,6 +6,7 @@ import type { LiveCountsError } from '../src/errors.js';
 import type { Change } from '../src/post-counts.js';
 import type { Transport } from '../src/transport.js';
 import { MemoryStorage } from './memory-storage.js';
+import type { Fault } from './simulated-faults.js';
 import { OPTIONS, SimulatedGateway } from './simulated-gateway.js';
 import { SimulatedNetwork } from './simulated-network.js';
 
@@ -53,7 +54,7 @@ export class SimulatedPage {
       page: this.#page(),
       storage,
       sessionStorage,
-      fetch: (_: unknown, init?: RequestInit) => this.#whileAlive(network.fetch(init!)),
+      fetch: (_: unknown, init?: RequestInit) => this.#whileAlive(network.fetch(init!, this.session)),
     };
     const noting = (transport: Transport): Transport => ({
       ...transport,
@@ -157,10 +158,11 @@ export class SimulatedWorld {
   constructor(
     seed: number,
     private readonly kinds: readonly (readonly Transport['kind'][])[],
+    fault: Fault = {},
   ) {
     const random = new Random(seed);
     this.gateway = new SimulatedGateway(this.clock, random);
-    this.network = new SimulatedNetwork(this.clock, random, this.gateway);
+    this.network = new SimulatedNetwork(this.clock, random, this.gateway, fault);
     const [ann, bob] = [new MemoryStorage(), new MemoryStorage()];
     this.#storages = [ann, ann, bob];
     this.pages = ACTORS.map((_, n) => this.#open(n));
