@@ -87,7 +87,7 @@ export class Fanout {
     const epochs = subscriptions.map(({ watched }) => watched.latest?.counts.e);
     let views: PostView[];
     try {
-      views = await this.store.read(posts, actor);
+      views = await this.#readViews(posts, actor, subscriptions);
     } catch (error) {
       for (const subscription of subscriptions) if (subscription.baseline === null) this.#end(subscription);
       throw error;
@@ -104,6 +104,27 @@ export class Fanout {
     });
     show(first);
     this.#scheduler.runSlice();
+  }
+
+  /**
+   * The toggles of the actor must be as new as the counts beside them. Counts that are published during the read may be newer than what was
+   * read: then these posts are read once more.
+   */
+  async #readViews(
+    posts: readonly string[],
+    actor: Key64 | null,
+    subscriptions: readonly Subscription[],
+  ): Promise<PostView[]> {
+    const views = await this.store.read(posts, actor);
+    if (actor === null) return views;
+    const overtaken = posts.flatMap((_, i) => (isOlder(views[i]!.counts, subscriptions[i]!.watched) ? [i] : []));
+    if (overtaken.length === 0) return views;
+    const again = await this.store.read(
+      overtaken.map((i) => posts[i]!),
+      actor,
+    );
+    for (const [at, i] of overtaken.entries()) views[i] = again[at]!;
+    return views;
   }
 
   /** Reads the counts of a post for a client that need not watch it. */
@@ -243,6 +264,10 @@ export class Fanout {
     watched.replace(snapshot, this.#markDirty);
     return snapshot;
   }
+}
+
+function isOlder({ e, v }: PostCounts, { latest }: WatchedPost<Subscription>): boolean {
+  return latest?.counts.e === e && latest.counts.v > v;
 }
 
 function unmarkDirty(viewer: Viewer, subscription: Subscription): void {
