@@ -26,7 +26,8 @@ describe('the aggregator', () => {
     const silent = { ...like(POST, key(8)), notifiesActor: false };
     await append(world, liked, liked, silent, { ...liked, value: 0 });
     await world.clock.advance(SETTLED_MS);
-    const toggle = { post: POST, metric: LIKES, actor: key(7) };
+    const counts = expect.objectContaining({ v: 1, totals: [1, 0] }) as unknown;
+    const toggle = { post: POST, metric: LIKES, actor: key(7), counts };
     expect(toggled).toEqual([
       { ...toggle, on: true },
       { ...toggle, on: false },

@@ -4,6 +4,7 @@ import type { Metrics } from '../metrics.js';
 import { compareIncarnations, type CounterEntry, findEntry, mergeEntry } from '../pn-counter.js';
 import { PostWorkingSet, type WorkingPost } from '../post-working-set.js';
 import {
+  addCounts,
   type Delta,
   type DeltaAck,
   type EntryDelta,
@@ -53,7 +54,11 @@ export function mergeDelta(
     bucket.persistReplication();
   }
   const { changed } = merging.posts.write();
-  return { ack: buildAck(bucket, delta, isRejected), changed, remoteToggles: merging.remoteToggles };
+  return {
+    ack: buildAck(bucket, delta, isRejected),
+    changed,
+    remoteToggles: addCounts(merging.remoteToggles, changed),
+  };
 }
 
 /** The bucket has nothing of a new incarnation until a full sync has ended. */

@@ -1,4 +1,5 @@
 import type { Observable } from 'rxjs';
+import type { PostCounts } from '../../counters/batch.js';
 import { type Key64, toHex64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { APPLIED, ON, readSwitched, SWITCHED } from '../../counters/operation.js';
@@ -6,6 +7,9 @@ import type { RemoteToggle } from '../../counters/replication/delta.js';
 import type { CommittedBatch } from '../../ingest/ingest-events.js';
 import type { PendingOperation } from '../../ingest/pending-operation.js';
 import type { MineEvent } from '../../protocol/messages.js';
+
+/** The counts after a batch, by post. */
+type Counts = CommittedBatch['counts'];
 
 interface MineEmitter {
   emit(event: 'mine', payload: MineEvent): unknown;
@@ -44,21 +48,21 @@ export class ActorNotifier {
   ) {
     committed.subscribe((batch) => this.#notifyOfBatch(batch));
     remoteToggles.subscribe((toggles) => {
-      for (const { post, metric, actor, on } of toggles) {
+      for (const { post, metric, actor, on, counts } of toggles) {
         if (!this.#isSettable(metric)) continue;
         const room = toActorRoom(actor);
-        if (this.#hasListeners(room, null)) this.#emit(room, post, metric, on, []);
+        if (this.#hasListeners(room, null)) this.#emit(room, this.#toEvent(post, metric, on, counts), []);
       }
     });
   }
 
-  #notifyOfBatch({ operations, outcomes, answeredFrom }: CommittedBatch): void {
+  #notifyOfBatch({ operations, outcomes, counts, answeredFrom }: CommittedBatch): void {
     for (let i = answeredFrom; i < operations.length; i++) {
       const operation = operations[i]!;
       const outcome = outcomes[i]!;
       if (operation.kind !== 'set' || (outcome & APPLIED) === 0 || !this.#isSettable(operation.metric)) continue;
-      if (operation.notifiesActor) this.#notifyOthers(operations, i, (outcome & ON) !== 0);
-      if ((outcome & SWITCHED) !== 0) this.#notifyOfPutOff(operations, i, outcome);
+      if (operation.notifiesActor) this.#notifyOthers(operations, i, (outcome & ON) !== 0, counts);
+      if ((outcome & SWITCHED) !== 0) this.#notifyOfPutOff(operations, i, outcome, counts);
     }
   }
 
@@ -66,23 +70,25 @@ export class ActorNotifier {
     return this.metrics.list[metric]!.kind.event === 'set';
   }
 
-  #notifyOthers(operations: readonly PendingOperation[], index: number, on: boolean): void {
+  #notifyOthers(operations: readonly PendingOperation[], index: number, on: boolean, counts: Counts): void {
     const { actor, socketId, post, metric } = operations[index]!;
     const room = toActorRoom(actor!);
     if (!this.#hasListeners(room, socketId)) return;
-    this.#emit(room, post, metric, on, socketsThatSet(operations, index, metric));
+    const event = this.#toEvent(post, metric, on, counts.get(post));
+    this.#emit(room, event, socketsThatSet(operations, index, metric));
   }
 
   /** The acknowledgement of a choice does not say which other options it has put off, so the connection that sent it is notified, too. */
-  #notifyOfPutOff(operations: readonly PendingOperation[], index: number, outcome: number): void {
+  #notifyOfPutOff(operations: readonly PendingOperation[], index: number, outcome: number, counts: Counts): void {
     const { actor, socketId, notifiesActor, post, metric } = operations[index]!;
     const room = notifiesActor ? toActorRoom(actor!) : null;
     if (room !== null && !this.#hasListeners(room, null)) return;
     for (const other of readSwitched(outcome, metric, this.metrics.otherOptions[metric]!)) {
       const except = socketsThatSet(operations, index, other);
-      if (room !== null) this.#emit(room, post, other, false, except);
+      const event = this.#toEvent(post, other, false, counts.get(post));
+      if (room !== null) this.#emit(room, event, except);
       else if (socketId !== null && !except.includes(socketId))
-        this.namespace.sockets.get(socketId)?.emit('mine', this.#toEvent(post, other, false));
+        this.namespace.sockets.get(socketId)?.emit('mine', event);
     }
   }
 
@@ -94,15 +100,13 @@ export class ActorNotifier {
     return adapter.hasRemoteSubscribers?.(room) === true;
   }
 
-  #emit(room: string, post: string, metric: number, on: boolean, except: string[]): void {
-    this.namespace
-      .to(room)
-      .except(except)
-      .emit('mine', this.#toEvent(post, metric, on));
+  #emit(room: string, event: MineEvent, except: string[]): void {
+    this.namespace.to(room).except(except).emit('mine', event);
   }
 
-  #toEvent(post: string, metric: number, on: boolean): MineEvent {
-    return { post, metric: this.metrics.list[metric]!.name, on };
+  #toEvent(post: string, metric: number, on: boolean, counts: PostCounts | undefined): MineEvent {
+    const version = counts && { e: counts.e, v: counts.v };
+    return { post, metric: this.metrics.list[metric]!.name, on, ...version };
   }
 }
 

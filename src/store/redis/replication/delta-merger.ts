@@ -5,6 +5,7 @@ import { formatEpoch } from '../../../counters/bucket.js';
 import type { Key64 } from '../../../counters/ids.js';
 import type { Metrics } from '../../../counters/metrics.js';
 import {
+  addCounts,
   type Delta,
   type DeltaAck,
   type EntryDelta,
@@ -131,7 +132,7 @@ export class DeltaMerger {
       return { post, metric, actor, on: values.readInteger() === 1 };
     });
     if (changed.length > 0) this.events.changed(changed);
-    if (toggled.length > 0) this.events.toggled(toggled);
+    if (toggled.length > 0) this.events.toggled(addCounts(toggled, changed));
     return { ack, stableStamp };
   }
 }
