@@ -28,6 +28,7 @@ const RESERVED: ReadonlySet<string> = new Set('post e v d live mine counter choi
 
 export class Metrics {
   readonly #byName: ReadonlyMap<string, Metric>;
+  readonly #settable: readonly Metric[];
   /** By metric index: the text before the metric's total in an update. */
   readonly prefixes: readonly string[];
   /** By metric index: the other options of its group; none for most. */
@@ -37,6 +38,7 @@ export class Metrics {
 
   private constructor(readonly list: readonly Metric[]) {
     this.prefixes = list.map(({ name }) => `,"${name}":`);
+    this.#settable = list.filter(({ kind }) => kind.event === 'set');
     this.#byName = new Map(list.map((metric) => [metric.name, metric]));
     this.otherOptions = list.map(({ index, kind: { group } }) =>
       list
@@ -44,6 +46,11 @@ export class Metrics {
         .map((other) => other.index),
     );
     this.longestWindowS = Math.max(...list.map(({ kind }) => kind.windowS));
+  }
+
+  /** @returns the names of the toggles and choices in the bit set: `mine` of the actor for whom they are on */
+  listMine(on: number): string[] {
+    return this.#settable.filter(({ index }) => (on & (1 << index)) !== 0).map(({ name }) => name);
   }
 
   byName(name: string): Metric | undefined {

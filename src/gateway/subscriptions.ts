@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { Metric, Metrics } from '../counters/metrics.js';
+import type { Metrics } from '../counters/metrics.js';
 import type { Fanout, FirstView } from '../fanout/fanout.js';
 import { buildMetricRules } from '../fanout/metric-rules.js';
 import { toUpdate } from '../fanout/post-snapshot.js';
@@ -15,8 +15,6 @@ type Request = z.output<typeof SUBSCRIBE>;
 /** Handles `subscribe`: admits posts up to a connection's limit, and acknowledges with their first snapshots. */
 export class Subscriptions {
   readonly #rules: MetricRules;
-  /** Metrics that may be in `mine`. */
-  readonly #settable: readonly Metric[];
 
   constructor(
     private readonly fanout: Fanout,
@@ -25,7 +23,6 @@ export class Subscriptions {
     private readonly postsMax: number,
   ) {
     this.#rules = buildMetricRules(metrics);
-    this.#settable = metrics.list.filter(({ kind }) => kind.event === 'set');
   }
 
   async subscribe(connection: Connection, request: Request, id: AckId): Promise<void> {
@@ -98,8 +95,7 @@ export class Subscriptions {
   }
 
   #buildSnapshot({ snapshot: { counts }, live, on }: FirstView): SubscribeResponse['counts'][number] {
-    const mine = this.#settable.filter(({ index }) => (on & (1 << index)) !== 0).map(({ name }) => name);
-    return { ...toUpdate(counts, live, this.metrics), mine };
+    return { ...toUpdate(counts, live, this.metrics), mine: this.metrics.listMine(on) };
   }
 }
 

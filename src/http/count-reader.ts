@@ -5,14 +5,22 @@ import { Authenticator } from '../access/authenticator.js';
 import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import { STORE } from '../config/injection-tokens.js';
 import type { PostCounts } from '../counters/batch.js';
+import type { Key64 } from '../counters/ids.js';
 import type { Metric } from '../counters/metrics.js';
 import { Presence } from '../fanout/presence.js';
 import { ProtocolError, throwIfError } from '../protocol/errors.js';
 import type { Consistency } from '../protocol/http-request-schemas.js';
 import { GlobalRead } from '../replication/global-read.js';
-import type { CounterStore } from '../store/counter-store.js';
-import { parseTokenOnly } from './parameters.js';
+import type { CounterStore, PostView } from '../store/counter-store.js';
+import { parseCredentials, parseTokenOnly } from './parameters.js';
 import { ReadLimiter } from './read-limiter.js';
+
+/** Counts of a post, and what the actor of the request has on. */
+export interface CountView {
+  readonly counts: PostCounts;
+  /** Bit set by metric index: the toggles that are on for the actor; `null` without an actor. */
+  readonly on: number | null;
+}
 
 /** Reads counts for a request, once it has passed what every read has to pass: limits, tokens, signatures. */
 @Injectable()
@@ -34,26 +42,41 @@ export class CountReader {
   async read(request: Request, posts: readonly string[], consistency: Consistency): Promise<PostCounts[]> {
     const address = this.reads.admit(request, posts.length, consistency);
     await this.authenticator.identify(parseTokenOnly(request.headers), null);
+    const views = await this.#read(request, posts, consistency, { address, actor: null });
+    return views.map(({ counts }) => counts);
+  }
+
+  /** Also reads the toggles of the actor, which costs as much again with many of them. @throws ProtocolError */
+  async readAsActor(request: Request, posts: readonly string[], consistency: Consistency): Promise<CountView[]> {
+    const address = this.reads.admit(request, posts.length, consistency);
+    const visitor = { address: this.addresses.addressOf(request), userAgent: request.headers['user-agent'] };
+    const { key } = await this.authenticator.identify(parseCredentials(request.headers), visitor);
+    const views = await this.#read(request, posts, consistency, { address, actor: key });
+    return key === null ? views.map(({ counts }) => ({ counts, on: null })) : views;
+  }
+
+  async #read(
+    request: Request,
+    posts: readonly string[],
+    consistency: Consistency,
+    { address, actor }: { readonly address: string | null; readonly actor: Key64 | null },
+  ): Promise<PostView[]> {
     throwIfError(this.postSignatures?.checkAll(posts, this.addresses.addressOf(request)));
     return await rejectUnavailable(async () => {
       if (consistency === 'all') await this.globalRead.refresh(posts, address);
-      return this.#readStore(posts);
+      return this.store.read(posts, actor);
     });
   }
 
   /** Reads counts for a request that has passed the limits on operations instead. @throws ProtocolError */
-  readAdmitted(posts: readonly string[]): Promise<PostCounts[]> {
-    return rejectUnavailable(() => this.#readStore(posts));
+  async readAdmitted(post: string): Promise<PostCounts> {
+    const [view] = await rejectUnavailable(() => this.store.read([post], null));
+    return view!.counts;
   }
 
   /** @param metric `null`: live */
   countMetric(counts: PostCounts, metric: Metric | null): number {
     return metric === null ? this.presence.countLive(counts) : (counts.totals[metric.index] ?? 0);
-  }
-
-  async #readStore(posts: readonly string[]): Promise<PostCounts[]> {
-    const views = await this.store.read(posts, null);
-    return views.map(({ counts }) => counts);
   }
 }
 

@@ -10,13 +10,14 @@ import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import { type Clock, readSecond } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import { explainNoDecrement, explainUnique, type Metric } from '../counters/metrics.js';
+import { APPLIED, ON } from '../counters/operation.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind } from '../ingest/operation-counts.js';
 import type { Action } from '../protocol/http-request-schemas.js';
 import { ProtocolError, throwIfError } from '../protocol/errors.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, DATA_CLOCK, SETTINGS } from '../config/injection-tokens.js';
-import { CountReader } from './count-reader.js';
+import { CountReader, type CountView } from './count-reader.js';
 import { HttpOperation } from './http-operation.js';
 import {
   parseAction,
@@ -33,10 +34,14 @@ export interface CountResponse {
   readonly count: number;
   /** When the post last changed, RFC 3339 in UTC; `null` for an unknown post. */
   readonly updated_at: string | null;
+  /** Only with an actor, of a toggle or a choice: whether it is on. */
+  readonly on?: boolean;
+  /** Only after an operation with an actor: whether it changed the count. */
+  readonly applied?: boolean;
 }
 
-/** All counts of one post: `{ post, likes, views, …, live, updated_at }`. */
-export type PostCountsResponse = Readonly<Record<string, string | number | null>>;
+/** All counts of one post: `{ post, likes, views, …, live, updated_at }`; with an actor also `mine`. */
+export type PostCountsResponse = Readonly<Record<string, string | number | null | readonly string[]>>;
 
 interface PutRequest {
   readonly post: string;
@@ -68,8 +73,8 @@ export class CountersController {
   @Get('counts')
   async getCounts(@Req() request: Request): Promise<{ counts: PostCountsResponse[] }> {
     const posts = parsePosts(request.query['posts'], this.settings.maxPostsPerConnection);
-    const counts = await this.reader.read(request, posts, parseConsistency(request.query['consistency']));
-    return { counts: counts.map((one) => this.#toPostCounts(one)) };
+    const views = await this.reader.readAsActor(request, posts, parseConsistency(request.query['consistency']));
+    return { counts: views.map((view) => this.#toPostCounts(view)) };
   }
 
   @Get(':post/:metric')
@@ -80,8 +85,14 @@ export class CountersController {
   ): Promise<CountResponse> {
     const post = parsePost(id);
     const metric = parseMetric(name, this.settings.metrics);
-    const [counts] = await this.reader.read(request, [post], parseConsistency(request.query['consistency']));
-    return this.#toCount(counts!, metric);
+    const consistency = parseConsistency(request.query['consistency']);
+    if (metric?.kind.event !== 'set') {
+      const [counts] = await this.reader.read(request, [post], consistency);
+      return this.#toCount(counts!, metric);
+    }
+    const [view] = await this.reader.readAsActor(request, [post], consistency);
+    const { counts, on } = view!;
+    return { ...this.#toCount(counts, metric), ...(on !== null && { on: (on & (1 << metric.index)) !== 0 }) };
   }
 
   /** Responds when the operation is committed and durable. */
@@ -96,13 +107,13 @@ export class CountersController {
     const metric = this.settings.metrics.list[operation.metric]!;
     if (isLeftOut) {
       this.bots.leaveOut(1);
-      const [counts] = await this.reader.readAdmitted([operation.post]);
-      return this.#toCount(counts!, metric);
+      const counts = await this.reader.readAdmitted(operation.post);
+      return { ...this.#toCount(counts, metric), ...(operation.actor !== null && { applied: false }) };
     }
     this.ingest.submit(operation);
     const { counts, outcome } = await operation.done;
     creations?.chargeNewPost(outcome, counts);
-    return this.#toCount(counts, metric);
+    return { ...this.#toCount(counts, metric), ...(operation.actor !== null && toOutcome(outcome, metric)) };
   }
 
   /** Counts only rejections from here: ingest emits the results of the others. */
@@ -164,11 +175,12 @@ export class CountersController {
     return { count: this.reader.countMetric(counts, metric), updated_at: this.#toTimestamp(counts) };
   }
 
-  #toPostCounts(counts: PostCounts): PostCountsResponse {
-    const reading: Record<string, string | number | null> = { post: counts.post };
+  #toPostCounts({ counts, on }: CountView): PostCountsResponse {
+    const reading: Record<string, PostCountsResponse[string]> = { post: counts.post };
     for (const metric of this.settings.metrics.list) reading[metric.name] = this.reader.countMetric(counts, metric);
     reading['live'] = this.reader.countMetric(counts, null);
     reading['updated_at'] = this.#toTimestamp(counts);
+    if (on !== null) reading['mine'] = this.settings.metrics.listMine(on);
     return reading;
   }
 
@@ -176,4 +188,9 @@ export class CountersController {
   #toTimestamp({ updatedAtMs }: PostCounts): string | null {
     return updatedAtMs === null ? null : new Date(Math.min(updatedAtMs, this.dataClock.wallMs())).toISOString();
   }
+}
+
+/** As in the acknowledgement of a socket. */
+function toOutcome(outcome: number, { kind }: Metric): Pick<CountResponse, 'on' | 'applied'> {
+  return { ...(kind.event === 'set' && { on: (outcome & ON) !== 0 }), applied: (outcome & APPLIED) !== 0 };
 }

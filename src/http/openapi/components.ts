@@ -30,6 +30,20 @@ const UPDATED_AT = {
   description: 'When the post last changed, in UTC; `null` for an unknown post.',
 } satisfies Schemas[string];
 
+const ON = {
+  type: 'boolean',
+  description: 'Only with an actor, of a toggle or a choice: whether it is on',
+} satisfies Schemas[string];
+const APPLIED = {
+  type: 'boolean',
+  description: 'Only with an actor: whether this request changed the count',
+} satisfies Schemas[string];
+const MINE = {
+  type: 'array',
+  items: { type: 'string' },
+  description: 'Only with an actor: the toggles and choices that are on',
+} satisfies Schemas[string];
+
 /** The meaning of each status. */
 const MEANINGS: Readonly<Record<number, string>> = {
   400: 'The request is wrong, and `message` names the field; or it names too many posts.',
@@ -129,9 +143,14 @@ function schemas(metrics: Metrics): Schemas {
     Count: {
       type: 'object',
       required: ['count', 'updated_at'],
-      properties: { count: COUNT, updated_at: UPDATED_AT },
+      properties: { count: COUNT, updated_at: UPDATED_AT, on: ON },
     },
-    PostCounts: { type: 'object', required: Object.keys(post), properties: post },
+    CountAfter: {
+      type: 'object',
+      required: ['count', 'updated_at'],
+      properties: { count: COUNT, updated_at: UPDATED_AT, on: ON, applied: APPLIED },
+    },
+    PostCounts: { type: 'object', required: Object.keys(post), properties: { ...post, mine: MINE } },
     Counts: {
       type: 'object',
       required: ['counts'],

@@ -24,6 +24,7 @@ import {
 type Paths = Record<string, OpenAPIV3_1.PathItemObject>;
 
 const POSTS = { $ref: '#/components/parameters/posts' };
+const ACTOR = { $ref: '#/components/parameters/actorId' };
 const CONSISTENCY = { $ref: '#/components/parameters/consistency' };
 
 /** A method and a path of the gateway. The routes between regions and those of socket.io are not listed. */
@@ -88,7 +89,7 @@ function describeGetCount(metrics: Metrics): Operation {
     summary: 'One count of one post',
     description:
       '`counter` is another name of `likes`; `live` counts the people who watch the post now, or connections with `LIVE=connections`.',
-    parameters: [metricParameter(['counter', ...metrics.list.map(({ name }) => name), 'live']), CONSISTENCY],
+    parameters: [metricParameter(['counter', ...metrics.list.map(({ name }) => name), 'live']), CONSISTENCY, ACTOR],
     responses: {
       200: jsonResponse('The count; 0 for an unknown post.', 'Count'),
       ...errorResponses(400, 401, 403, 429, 503),
@@ -104,11 +105,14 @@ function describePutCount(metrics: Metrics): Operation {
     description: ['Responds when the operation is committed and durable.', ...describeKinds(metrics)].join(' '),
     parameters: [
       metricParameter(['counter', ...metrics.list.map(({ name }) => name)]),
-      { $ref: '#/components/parameters/actorId' },
+      ACTOR,
       { $ref: '#/components/parameters/idempotencyKey' },
     ],
     requestBody: { required: true, content: { [JSON_TYPE]: { schema: { $ref: '#/components/schemas/Action' } } } },
-    responses: { 200: jsonResponse('The count after it.', 'Count'), ...errorResponses(400, 401, 403, 413, 429, 503) },
+    responses: {
+      200: jsonResponse('The count after it.', 'CountAfter'),
+      ...errorResponses(400, 401, 403, 413, 429, 503),
+    },
   };
 }
 
@@ -118,7 +122,7 @@ function describeGetCounts(): Operation {
     operationId: 'readCounts',
     summary: 'All counts of several posts',
     description: 'In the order of the request; a post that is named twice comes once.',
-    parameters: [POSTS, CONSISTENCY],
+    parameters: [POSTS, CONSISTENCY, ACTOR],
     responses: { 200: jsonResponse('The counts.', 'Counts'), ...errorResponses(400, 401, 403, 429, 503) },
   };
 }
