@@ -65,7 +65,7 @@ module.exports = {
     layer('gateway', ['ingest', 'fanout', 'access', 'counters', 'config', 'protocol', 'common']),
     subfolder('gateway/transport', ['counters', 'protocol', 'common']),
     subfolder('gateway/proofs', ['gateway/transport', 'counters', 'protocol', 'common']),
-    subfolder('gateway/actor-events', ['ingest', 'protocol', ...pure]),
+    subfolder('gateway/actor-events', ['ingest', 'fanout', 'protocol', ...pure]),
     layer('http', [
       ...['ingest', 'fanout', 'access', 'replication', 'sinks', 'admin'],
       ...['store', 'counters', 'config', 'protocol', 'common'],

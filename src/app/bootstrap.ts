@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { OriginPolicy } from '../access/origin-policy.js';
 import { AppModule } from './app.module.js';
 import { CrossGatewayAdapter } from '../gateway/actor-events/cross-gateway-adapter.js';
+import { ActorStreams } from '../fanout/actor-streams.js';
 import type { Clock } from '../common/clock.js';
 import { onEndSignal } from '../common/process-signals.js';
 import { CountsAdapter } from '../gateway/counts.adapter.js';
@@ -54,7 +55,7 @@ export async function bootstrap(settings: Settings): Promise<void> {
   const operators = configureHttp(app, ASSETS);
   serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', servesIndex: true });
   const redis = app.get<RedisClient | null>(REDIS);
-  const broadcast = redis && new CrossGatewayAdapter(redis.pubSub, app.get<Clock>(CLOCK));
+  const broadcast = redis && new CrossGatewayAdapter(redis.pubSub, app.get<Clock>(CLOCK), app.get(ActorStreams));
   const adapter = new CountsAdapter(
     app,
     app.get(Handshake),

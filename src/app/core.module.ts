@@ -22,6 +22,7 @@ import { ThrottledLog } from '../access/throttled-log.js';
 import { VisitorSecrets } from '../access/visitor-secrets.js';
 import { TokenVerifier } from '../access/token-verifier.js';
 import { type Clock, systemClock } from '../common/clock.js';
+import { ActorStreams } from '../fanout/actor-streams.js';
 import { Fanout } from '../fanout/fanout.js';
 import { GuardedClock } from '../common/guarded-clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
@@ -94,6 +95,7 @@ export class CoreModule implements OnApplicationShutdown {
       ...provideStore(settings),
       ...provideLog(settings),
       ...provideCounting(settings),
+      { provide: ActorStreams, useClass: ActorStreams },
       ...METRICS,
     ];
     return { module: CoreModule, providers, exports: providers };

@@ -18,13 +18,14 @@ import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import type { Clock } from '../common/clock.js';
 import type { Key64 } from '../counters/ids.js';
 import type { RemoteToggle } from '../counters/replication/delta.js';
+import { ActorStreams, toActorRoom } from '../fanout/actor-streams.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import { Presence } from '../fanout/presence.js';
 import type { Settings } from '../config/settings.js';
 import { CLOCK, DATA_CLOCK, REMOTE_TOGGLES, SETTINGS } from '../config/injection-tokens.js';
-import { ActorNotifier, toActorRoom } from './actor-events/actor-notifier.js';
+import { ActorNotifier } from './actor-events/actor-notifier.js';
 import { Connection } from './connection.js';
 import type { GatewaySocket } from './gateway-socket.js';
 import type { HandlerContext } from './handler-context.js';
@@ -60,6 +61,7 @@ export class CountsGateway
     @Inject(Fanout) private readonly fanout: Fanout,
     @Inject(Presence) presence: Presence,
     @Inject(REMOTE_TOGGLES) private readonly remoteToggles: Observable<readonly RemoteToggle[]>,
+    @Inject(ActorStreams) private readonly actorStreams: ActorStreams,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(CreationLimiter) private readonly creations: CreationLimiter,
     @Inject(PostSignatureVerifier) signatures: PostSignatureVerifier | null,
@@ -83,8 +85,10 @@ export class CountsGateway
   }
 
   afterInit(server: Server): void {
-    const { metrics } = this.settings;
-    new ActorNotifier(server.of('/'), metrics, this.ingest.committed, this.remoteToggles);
+    const { actorStreams, ingest, remoteToggles } = this;
+    const namespace = server.of('/');
+    actorStreams.useRooms(namespace.adapter);
+    new ActorNotifier(namespace, actorStreams, this.settings.metrics, ingest.committed, remoteToggles);
   }
 
   handleConnection(socket: GatewaySocket): void {

@@ -2,8 +2,9 @@ import type { ServerResponse } from 'node:http';
 import { callAtExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { Frame } from '../fanout/frame.js';
+import type { ActorStream } from '../fanout/actor-streams.js';
 import type { FrameSink } from '../fanout/viewer.js';
-import type { ByeEvent } from '../protocol/messages.js';
+import type { ByeEvent, MineEvent } from '../protocol/messages.js';
 
 /** Balancers close connections that are idle for a minute, some after half of that. */
 const HEARTBEAT_MS = 15_000;
@@ -25,10 +26,13 @@ export const STREAM_HEADERS = {
  *     new ──begin──→ open ──bye──→ ending ──read or FINAL_READ_MS──→ closed
  *
  * Only while it is open anything is written, so before and after it is `hasUnsent`. It holds at most Node's buffer (16 KiB)
- * and a frame: then it is behind until that is sent, and fan-out keeps nothing for it but which posts changed.
+ * and a frame: then it is behind until that is sent, and fan-out keeps nothing for it but which posts changed. Of `mine` the
+ * newest event of each toggle waits meanwhile.
  */
-export class EventStream implements FrameSink {
+export class EventStream implements FrameSink, ActorStream {
   #hasUnsent = true;
+  /** By post and metric. */
+  readonly #waitingMine = new Map<string, MineEvent>();
   #timer: Timer | null = null;
   #expiry: Timer | null = null;
   #isEnding = false;
@@ -48,6 +52,7 @@ export class EventStream implements FrameSink {
     this.response.writeHead(200, STREAM_HEADERS);
     this.#hasUnsent = false;
     this.#write(body);
+    this.#flushMine();
     this.#timer = this.clock.after(HEARTBEAT_MS, this.#beat);
   }
 
@@ -55,8 +60,25 @@ export class EventStream implements FrameSink {
     if (!this.#isEnding) this.#write(body);
   }
 
-  #write(body: string): void {
-    if (!this.response.write(`event: counts\ndata: ${body}\n\n`)) this.#hasUnsent = true;
+  sendMine(event: MineEvent): void {
+    const key = `${event.post} ${event.metric}`;
+    const waiting = this.#waitingMine.get(key);
+    // An event of another gateway may arrive late.
+    if (waiting?.v !== undefined && waiting.e === event.e && waiting.v > event.v!) return;
+    this.#waitingMine.set(key, event);
+    this.#flushMine();
+  }
+
+  #flushMine(): void {
+    for (const [key, event] of this.#waitingMine) {
+      if (this.#hasUnsent) return;
+      this.#waitingMine.delete(key);
+      this.#write(JSON.stringify(event), 'mine');
+    }
+  }
+
+  #write(body: string, event = 'counts'): void {
+    if (!this.response.write(`event: ${event}\ndata: ${body}\n\n`)) this.#hasUnsent = true;
   }
 
   /** The connection, because a response that waits behind another has none to destroy yet. */
@@ -87,6 +109,7 @@ export class EventStream implements FrameSink {
 
   readonly #drained = (): void => {
     this.#hasUnsent = this.#isEnding;
+    this.#flushMine();
   };
 
   /** One who is behind has something to read. */

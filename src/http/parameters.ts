@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Request } from 'express';
 import type { z } from 'zod';
 import type { Credentials } from '../access/authenticator.js';
 import { copyText } from '../common/copy-text.js';
@@ -12,9 +13,11 @@ import {
   BADGE_LABEL,
   CONSISTENCY,
   type Consistency,
+  type EventList,
   IDEMPOTENCY_KEY,
   POST_ID,
   PRESENT,
+  TOKEN_IN_QUERY,
 } from '../protocol/http-request-schemas.js';
 import { isPostId, POST_RULE } from '../protocol/limits.js';
 import { LIKES, type Metric, type Metrics } from '../counters/metrics.js';
@@ -118,6 +121,27 @@ export function parseCredentials(headers: IncomingHttpHeaders): Credentials {
 /** For reads, where the actor makes no difference: only a token may be required. */
 export function parseTokenOnly(headers: IncomingHttpHeaders): Credentials {
   return { token: parseToken(headers), actor: undefined, actorField: 'Actor-Id' };
+}
+
+/** An EventSource has no headers: a token in the query is taken for streams alone, because proxies log queries. */
+export function parseStreamCredentials({ headers, query }: Pick<Request, 'headers' | 'query'>): Credentials {
+  const token = check(TOKEN_IN_QUERY, 'token', query['token']);
+  const actor = check(ACTOR_ID.optional(), 'actor', query['actor']);
+  return mergeCredentials(parseCredentials(headers), { token, actor });
+}
+
+/** @throws ProtocolError if a header and the other place, which has no headers, differ: one of them is a mistake */
+export function mergeCredentials(header: Credentials, other: Pick<EventList, 'token' | 'actor'>): Credentials {
+  return {
+    token: mergeValues(header.token, other.token, 'token and Authorization'),
+    actor: mergeValues(header.actor, other.actor, 'actor and Actor-Id'),
+    actorField: other.actor === undefined ? header.actorField : 'actor',
+  };
+}
+
+function mergeValues(header: string | undefined, other: string | undefined, names: string): string | undefined {
+  if (header === undefined || other === undefined || header === other) return header ?? other;
+  throw new ProtocolError('BAD_REQUEST', `${names} must be the same; send one of them`);
 }
 
 function parseToken({ authorization }: IncomingHttpHeaders): string | undefined {

@@ -10,9 +10,11 @@ import { SuspicionLog } from '../access/suspicion-log.js';
 import { ClosingFlag } from '../common/closing-flag.js';
 import { systemClock } from '../common/clock.js';
 import { Metrics } from '../counters/metrics.js';
+import { ActorStreams } from '../fanout/actor-streams.js';
 import { Fanout } from '../fanout/fanout.js';
 import { Presence } from '../fanout/presence.js';
 import type { CounterStore, PostView } from '../store/counter-store.js';
+import { parseCredentials } from './parameters.js';
 import { StreamRegistry } from './stream-registry.js';
 
 /** A read of the store, which the test lets succeed or fail. */
@@ -23,12 +25,15 @@ interface Read {
 }
 
 const ADDRESS = '203.0.113.1';
+/** The room of the actor `ada`. */
+const ROOM = 'actor:fdee430d40bd57de';
 
 let reads: Read[];
 let onRead: (() => void) | null;
 let presence: Presence;
 let addresses: AddressLimiter;
 let streams: StreamRegistry;
+let actorStreams: ActorStreams;
 let server: Server;
 let lifecycle: ClosingFlag;
 /** The outcome of each call of `open`, and its response. */
@@ -63,9 +68,13 @@ beforeEach(async () => {
     admitsGuests: false,
     visitorSecrets: null,
   });
-  streams = new StreamRegistry(fanout, addresses, suspicions, authenticator, lifecycle, systemClock, { metrics });
+  actorStreams = new ActorStreams();
+  streams = new StreamRegistry(fanout, actorStreams, addresses, suspicions, authenticator, lifecycle, systemClock, {
+    metrics,
+  });
   server = createServer((request, response) => {
-    const outcome = streams.open(request as Request, response as Response, ['a', 'b'], true).catch((error: unknown) => {
+    const streamRequest = { posts: ['a', 'b'], isPresent: true, credentials: parseCredentials(request.headers) };
+    const outcome = streams.open(request as Request, response as Response, streamRequest).catch((error: unknown) => {
       response.writeHead(503).end();
       return error;
     });
@@ -90,7 +99,7 @@ function zeros({ posts }: Read): PostView[] {
 async function openStream() {
   const readStarted = new Promise<void>((resolve) => (onRead = resolve));
   const { port } = server.address() as AddressInfo;
-  const request = get({ host: '127.0.0.1', port, headers: { 'X-Forwarded-For': ADDRESS } });
+  const request = get({ host: '127.0.0.1', port, headers: { 'X-Forwarded-For': ADDRESS, 'Actor-Id': 'ada' } });
   request.on('error', () => undefined);
   const received = once(request, 'response') as Promise<[IncomingMessage]>;
   received.catch(() => undefined);
@@ -153,6 +162,32 @@ describe('a stream', () => {
     expect(streams.size).toBe(0);
   });
 
+  it('a bye to the actor ends its open streams, and the connections of those that are not open yet', async () => {
+    const { received, read, outcome, response } = await openStream();
+    const closed = once(response, 'close');
+    actorStreams.sendBye(ROOM, { reason: 'early', retryAfterMs: 0 });
+    await closed;
+    read.resolve(zeros(read));
+    expect(await outcome).toBeUndefined();
+    await expect(received).rejects.toThrow();
+
+    const next = await openStream();
+    actorStreams.sendMine(ROOM, { post: 'a', metric: 'likes', on: true });
+    actorStreams.sendMine(ROOM, { post: 'not watched', metric: 'likes', on: true });
+    next.read.resolve(zeros(next.read));
+    await next.outcome;
+    actorStreams.sendBye(ROOM, { reason: 'late', retryAfterMs: 5 });
+    const [message] = await next.received;
+    let text = '';
+    for await (const chunk of message) text += String(chunk);
+    const [, ...events] = text.split('\n\n');
+    expect(events).toEqual([
+      'event: mine\ndata: {"post":"a","metric":"likes","on":true}',
+      'retry: 5\nevent: bye\ndata: {"reason":"late","retryAfterMs":5}',
+      '',
+    ]);
+  });
+
   it('a stream begins with a snapshot, in whose first update are the rules, and ends with a bye', async () => {
     const { received, read, outcome } = await openStream();
     read.resolve(zeros(read));
@@ -163,9 +198,9 @@ describe('a stream', () => {
     for await (const chunk of message) text += String(chunk);
     expect(text).toBe(
       'event: counts\n' +
-        'data: [{"post":"a","e":"x","v":0,"likes":0,"views":0,"yes":0,"no":0,"live":1,' +
+        'data: [{"post":"a","e":"x","v":0,"likes":0,"views":0,"yes":0,"no":0,"live":1,"mine":[],' +
         '"choices":{"vote":["yes","no"]},"uniques":["views"]},' +
-        '{"post":"b","e":"x","v":0,"likes":0,"views":0,"yes":0,"no":0,"live":1}]\n\n' +
+        '{"post":"b","e":"x","v":0,"likes":0,"views":0,"yes":0,"no":0,"live":1,"mine":[]}]\n\n' +
         'retry: 300\nevent: bye\ndata: {"reason":"closing","retryAfterMs":300}\n\n',
     );
   });

@@ -2,11 +2,12 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import type { Socket } from 'node:net';
 import { AddressLimiter } from '../access/address-limiter.js';
-import { Authenticator } from '../access/authenticator.js';
+import { Authenticator, type Credentials } from '../access/authenticator.js';
 import { SuspicionLog } from '../access/suspicion-log.js';
 import type { Clock } from '../common/clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
 import type { Key64 } from '../counters/ids.js';
+import { type ActorStream, ActorStreams } from '../fanout/actor-streams.js';
 import { Fanout, type FirstView } from '../fanout/fanout.js';
 import { buildMetricRules } from '../fanout/metric-rules.js';
 import type { Viewer } from '../fanout/viewer.js';
@@ -14,11 +15,18 @@ import { CLOSING_ERROR, ProtocolError, throwIfError } from '../protocol/errors.j
 import type { MetricRules, Update } from '../protocol/messages.js';
 import { CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import type { Settings } from '../config/settings.js';
+import type { Metrics } from '../counters/metrics.js';
 import { EventStream, STREAM_HEADERS } from './event-stream.js';
-import { parseCredentials } from './parameters.js';
 import { ResponseEnd } from './response-end.js';
 
 const ONE_STREAM = 'a connection carries one event stream; open another connection for another one';
+
+export interface StreamRequest {
+  readonly posts: readonly string[];
+  /** Whether the client counts in `live` of the posts. */
+  readonly isPresent: boolean;
+  readonly credentials: Credentials;
+}
 
 /** The open event streams: each is a viewer like a socket. */
 @Injectable()
@@ -26,10 +34,12 @@ export class StreamRegistry {
   readonly #open = new Map<EventStream, Viewer>();
   /** Connections that carry a stream, or are about to. */
   readonly #carrying = new WeakSet<Socket>();
+  readonly #metrics: Metrics;
   readonly #rules: MetricRules;
 
   constructor(
     @Inject(Fanout) private readonly fanout: Fanout,
+    @Inject(ActorStreams) private readonly actorStreams: ActorStreams,
     @Inject(AddressLimiter) private readonly addresses: AddressLimiter,
     @Inject(SuspicionLog) private readonly suspicions: SuspicionLog,
     @Inject(Authenticator) private readonly authenticator: Authenticator,
@@ -37,6 +47,7 @@ export class StreamRegistry {
     @Inject(CLOCK) private readonly clock: Clock,
     @Inject(SETTINGS) { metrics }: Pick<Settings, 'metrics'>,
   ) {
+    this.#metrics = metrics;
     this.#rules = buildMetricRules(metrics);
   }
 
@@ -47,10 +58,9 @@ export class StreamRegistry {
 
   /**
    * Resolves when the snapshot is written or the client has disconnected. Frames follow until the client disconnects.
-   * @param isPresent whether the client counts in `live` of the posts
    * @throws ProtocolError before anything is written, so that the error is sent like any other
    */
-  async open(request: Request, response: Response, posts: readonly string[], isPresent: boolean): Promise<void> {
+  async open(request: Request, response: Response, { posts, isPresent, credentials }: StreamRequest): Promise<void> {
     this.#rejectWhileClosing();
     if (isGone(response)) return;
     const { socket } = request;
@@ -62,7 +72,7 @@ export class StreamRegistry {
     this.addresses.connect(address, end);
     this.#carrying.add(socket);
     end.once('close', () => this.#carrying.delete(socket));
-    const { key, expiresAtMs } = await this.authenticator.identify(parseCredentials(request.headers), {
+    const { key, expiresAtMs } = await this.authenticator.identify(credentials, {
       address,
       userAgent: request.headers['user-agent'],
     });
@@ -77,7 +87,9 @@ export class StreamRegistry {
       this.#open.delete(stream);
       stream.dispose();
       this.fanout.close(viewer);
+      leave?.();
     });
+    const leave = key && this.#join(key, stream, viewer);
     const snapshot = await this.#snapshot(viewer, posts, key, isPresent);
     if (isGone(response)) return;
     this.#rejectWhileClosing();
@@ -92,11 +104,26 @@ export class StreamRegistry {
     for (const stream of this.#open.keys()) stream.sendBye({ reason, retryAfterMs: retryAfterMs() });
   }
 
+  /** Before the snapshot is read, so that no change after it is missed. @returns the way back */
+  #join(actor: Key64, stream: EventStream, { subscriptions }: Viewer): () => void {
+    const listener: ActorStream = {
+      sendMine: (event) => {
+        if (subscriptions.has(event.post)) stream.sendMine(event);
+      },
+      sendBye: (event) => {
+        if (this.#open.has(stream)) stream.sendBye(event);
+        else stream.disconnectSlow();
+      },
+    };
+    this.actorStreams.add(actor, listener);
+    return () => this.actorStreams.remove(actor, listener);
+  }
+
   async #snapshot(viewer: Viewer, posts: readonly string[], actor: Key64 | null, isPresent: boolean): Promise<string> {
     try {
       let whole = '';
       const show = (first: FirstView[]): void => {
-        const [head, ...others] = first.map(({ snapshot }) => snapshot.encodeFull());
+        const [head, ...others] = first.map((view) => this.#encode(view, actor !== null));
         if (head !== undefined) whole = [this.#addRules(head), ...others].join(',');
       };
       await this.fanout.subscribe(viewer, posts, actor, show, isPresent);
@@ -104,6 +131,11 @@ export class StreamRegistry {
     } catch {
       throw new ProtocolError('UNAVAILABLE', 'the store did not respond in time; retry');
     }
+  }
+
+  #encode({ snapshot, on }: FirstView, hasActor: boolean): string {
+    const update = snapshot.encodeFull();
+    return hasActor ? `${update.slice(0, -1)},"mine":${JSON.stringify(this.#metrics.listMine(on))}}` : update;
   }
 
   /** A snapshot is a plain list, so its first update has what is no update. */

@@ -6,7 +6,7 @@ import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import { throwIfError } from '../protocol/errors.js';
 import type { Settings } from '../config/settings.js';
 import { SETTINGS } from '../config/injection-tokens.js';
-import { checkAcceptsEvents, parsePosts, parsePresent } from './parameters.js';
+import { checkAcceptsEvents, parsePosts, parsePresent, parseStreamCredentials } from './parameters.js';
 import { ReadLimiter } from './read-limiter.js';
 import { StreamRegistry } from './stream-registry.js';
 
@@ -26,10 +26,11 @@ export class StreamController {
     checkAcceptsEvents(request.headers);
     const posts = parsePosts(request.query['posts'], this.settings.maxPostsPerConnection);
     const isPresent = parsePresent(request.query['present']);
+    const credentials = parseStreamCredentials(request);
     this.reads.admit(request, posts.length);
     const address = this.addresses.addressOf(request);
     throwIfError(this.creationLimiter.openClient(address, null, false)?.admitLookups(posts.length));
     throwIfError(this.postSignatures?.checkAll(posts, address));
-    await this.streams.open(request, response, posts, isPresent);
+    await this.streams.open(request, response, { posts, isPresent, credentials });
   }
 }

@@ -23,6 +23,9 @@ export const PRESENT = z.enum(['true', 'false'], 'must be true or false').defaul
 
 export const ACTOR_ID = characters(1, ACTOR_MAX);
 
+/** The token of a stream. Other requests have it in a header. */
+export const TOKEN_IN_QUERY = z.string('must be one token').optional();
+
 export const IDEMPOTENCY_KEY = characters(KEY_MIN, KEY_MAX);
 
 export const ACTION_RULE = '{ "action": "increment" } or { "action": "decrement" }';

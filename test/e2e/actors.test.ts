@@ -104,6 +104,20 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     await untilSubscribed(shared, actor, 0);
   });
 
+  it('streams end with `bye` on every gateway, and gateways leave the channel of an actor without connections', async () => {
+    const headers = { 'Actor-Id': Buffer.from(actor).toString('latin1') };
+    const open = async ({ url }: LocalGateway) => (await fetch(`${url}/v1/stream?posts=x`, { headers })).text();
+    const ends = [/event: bye\ndata: {"reason":"renewed","retryAfterMs":7}\n\n$/, /event: bye\ndata: .*closed.*\n\n$/];
+    for (const end of ends) {
+      const texts = [a, b].map(open);
+      await untilSubscribed(shared, actor, 2);
+      if (end === ends[0]) operator.in(roomOf(actor)).emit('bye', { reason: 'renewed', retryAfterMs: 7 });
+      else operator.in(roomOf(actor)).disconnectSockets(true);
+      for (const text of await Promise.all(texts)) expect(text).toMatch(end);
+      await untilSubscribed(shared, actor, 0);
+    }
+  });
+
   it('a program that requests all sockets gets no reply and does no harm', async () => {
     const { here } = await crowd();
     await expect(operator.timeout(300).fetchSockets()).rejects.toThrow('timeout');

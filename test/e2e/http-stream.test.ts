@@ -1,69 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { EventSource } from 'eventsource';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-
-interface Update {
-  readonly post: string;
-  readonly v: number;
-  readonly likes: number;
-  readonly views: number;
-  readonly live: number;
-  readonly d?: Readonly<Record<string, number>>;
-}
-
-/** An event stream as its bytes come: blocks that are separated by empty lines. */
-class Reader {
-  readonly #abort = new AbortController();
-  #blocks!: AsyncGenerator<string, undefined>;
-
-  static async open(url: string): Promise<{ reader: Reader; headers: Headers }> {
-    const reader = new Reader();
-    const response = await fetch(url, { signal: reader.#abort.signal });
-    expect(response.status).toBe(200);
-    reader.#blocks = blocksOf(response.body as ReadableStream<Uint8Array>);
-    return { reader, headers: response.headers };
-  }
-
-  /** The next block, `null` at the end. */
-  async block(): Promise<string | null> {
-    const { value, done } = await this.#blocks.next();
-    return done === true ? null : value;
-  }
-
-  /** The updates of the next frame; heartbeats are passed over. */
-  async frame(): Promise<Update[]> {
-    for (let block = await this.block(); block !== null; block = await this.block()) {
-      const data = /^event: counts\ndata: (.*)$/.exec(block)?.[1];
-      if (data !== undefined) return JSON.parse(data) as Update[];
-      expect(block).toBe(': heartbeat');
-    }
-    throw new Error('the stream has ended');
-  }
-
-  /** Frames up to the first with an update of which `ready` is true. */
-  async until(ready: (update: Update) => boolean): Promise<Update[]> {
-    const seen: Update[] = [];
-    while (!seen.some(ready)) seen.push(...(await this.frame()));
-    return seen;
-  }
-
-  close(): void {
-    this.#abort.abort();
-  }
-}
-
-async function* blocksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {
-  const decoder = new TextDecoder();
-  let text = '';
-  for await (const chunk of body) {
-    text += decoder.decode(chunk, { stream: true });
-    const blocks = text.split('\n\n');
-    text = blocks.pop()!;
-    yield* blocks;
-  }
-  expect(text).toBe('');
-  return undefined;
-}
+import { StreamReader, type StreamUpdate as Update } from '../support/stream-reader.js';
 
 let gateway: GatewayProcess;
 
@@ -73,8 +11,8 @@ beforeAll(async () => {
 
 afterAll(stopAll);
 
-function open(posts: string, at = gateway): Promise<{ reader: Reader; headers: Headers }> {
-  return Reader.open(`${at.url}/v1/stream?posts=${posts}`);
+function open(posts: string, at = gateway): Promise<{ reader: StreamReader; headers: Headers }> {
+  return StreamReader.open(`${at.url}/v1/stream?posts=${posts}`);
 }
 
 async function increment(path: string, headers: Record<string, string> = {}): Promise<void> {

@@ -7,6 +7,7 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { OriginPolicy } from '../../src/access/origin-policy.js';
 import { AppModule } from '../../src/app/app.module.js';
 import { systemClock } from '../../src/common/clock.js';
+import { ActorStreams } from '../../src/fanout/actor-streams.js';
 import { CrossGatewayAdapter } from '../../src/gateway/actor-events/cross-gateway-adapter.js';
 import { CountsAdapter } from '../../src/gateway/counts.adapter.js';
 import { Handshake } from '../../src/gateway/handshake.js';
@@ -46,7 +47,7 @@ export async function startLocalGateway(redisUrl: string | null = null): Promise
   });
   running.push({ app, connections, dataDir });
   configureHttp(app, join(ROOT, 'dist'));
-  const elsewhere = connections && new CrossGatewayAdapter(connections.pubSub, systemClock);
+  const elsewhere = connections && new CrossGatewayAdapter(connections.pubSub, systemClock, app.get(ActorStreams));
   app.useWebSocketAdapter(
     new CountsAdapter(app, app.get(Handshake), app.get(OriginPolicy), app.get(Shortcuts), elsewhere?.adapter ?? null),
   );

@@ -5,9 +5,10 @@ import { LIKES, Metrics, VIEWS } from '../../counters/metrics.js';
 import { APPLIED, buildSwitched, ON } from '../../counters/operation.js';
 import type { RemoteToggle } from '../../counters/replication/delta.js';
 import type { PostCounts } from '../../counters/batch.js';
+import { ActorStreams, toActorRoom } from '../../fanout/actor-streams.js';
 import type { CommittedBatch } from '../../ingest/ingest-events.js';
 import type { PendingOperation } from '../../ingest/pending-operation.js';
-import { ActorNotifier, toActorRoom } from './actor-notifier.js';
+import { ActorNotifier } from './actor-notifier.js';
 
 const ADA = { hi: 1, lo: 2 };
 const ADAS_ROOM = 'actor:0000000100000002';
@@ -35,12 +36,13 @@ function world(sockets: string[], hasRemoteSubscribers?: () => boolean) {
       except: (except: string[]) => ({ emit: (_: string, event: unknown) => emitted.push([room, event, except]) }),
     }),
   };
-  new ActorNotifier(namespace, METRICS, committed, remoteToggles);
+  const streams = new ActorStreams();
+  new ActorNotifier(namespace, streams, METRICS, committed, remoteToggles);
   const commit = (operations: PendingOperation[], outcomes: number[], answeredFrom = 0): void => {
     const counts = new Map([['versioned', VERSIONED]]);
     committed.next({ bucket: 0, operations, outcomes: Uint8Array.from(outcomes), counts, answeredFrom });
   };
-  return { commit, remoteToggles, emitted };
+  return { commit, remoteToggles, emitted, streams };
 }
 
 function like(socketId: string | null, post = 'a', actor: Key64 = ADA): PendingOperation {
@@ -177,4 +179,16 @@ test('a notification has the version of the counts that include the change, wher
     [ADAS_ROOM, { post, metric: 'yes', on: false, e, v }, []],
     [ADAS_ROOM, { post, metric: 'likes', on: true, e, v }, []],
   ]);
+});
+
+test('streams of an actor are notified beside its sockets, until they are removed', () => {
+  const { commit, streams } = world(['one', 'two']);
+  const received: unknown[] = [];
+  const stream = { sendMine: (event: unknown) => received.push(event), sendBye: () => undefined };
+  streams.add(ADA, stream);
+  streams.add({ hi: 1, lo: 3 }, { ...stream, sendMine: () => received.push('another actor') });
+  commit([like('one')], [APPLIED | ON]);
+  streams.remove(ADA, stream);
+  commit([like('one')], [APPLIED]);
+  expect(received).toEqual([liked()]);
 });

@@ -1,9 +1,9 @@
 import type { Observable } from 'rxjs';
 import type { PostCounts } from '../../counters/batch.js';
-import { type Key64, toHex64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { APPLIED, ON, readSwitched, SWITCHED } from '../../counters/operation.js';
 import type { RemoteToggle } from '../../counters/replication/delta.js';
+import { type ActorStreams, toActorRoom } from '../../fanout/actor-streams.js';
 import type { CommittedBatch } from '../../ingest/ingest-events.js';
 import type { PendingOperation } from '../../ingest/pending-operation.js';
 import type { MineEvent } from '../../protocol/messages.js';
@@ -28,20 +28,13 @@ interface Namespace {
 }
 
 /**
- * The room of all connections of an actor. Operators use the name, too (docs/operations.md). It never has 20 characters as
- * the id of a socket has, because the adapter takes such a room for one that exists on a single gateway.
- */
-export function toActorRoom(key: Key64): string {
-  return `actor:${toHex64(key)}`;
-}
-
-/**
  * Notifies an actor's connections of toggles that changed through another connection, over HTTP, or in another region. Actors do not see
  * which uniques count them.
  */
 export class ActorNotifier {
   constructor(
     private readonly namespace: Namespace,
+    private readonly streams: ActorStreams,
     private readonly metrics: Metrics,
     committed: Observable<CommittedBatch>,
     remoteToggles: Observable<readonly RemoteToggle[]>,
@@ -102,6 +95,7 @@ export class ActorNotifier {
 
   #emit(room: string, event: MineEvent, except: string[]): void {
     this.namespace.to(room).except(except).emit('mine', event);
+    this.streams.sendMine(room, event);
   }
 
   #toEvent(post: string, metric: number, on: boolean, counts: PostCounts | undefined): MineEvent {

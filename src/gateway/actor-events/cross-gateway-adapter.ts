@@ -3,6 +3,8 @@ import { createShardedAdapter } from '@socket.io/redis-adapter';
 import type { Observable } from 'rxjs';
 import type { ServerOptions } from 'socket.io';
 import type { Clock } from '../../common/clock.js';
+import type { ActorStreams } from '../../fanout/actor-streams.js';
+import type { ByeEvent, MineEvent } from '../../protocol/messages.js';
 import { RemoteSubscribers } from './remote-subscribers.js';
 
 /** Prefix of all channels. The channel of a room puts it, with the only namespace, before the room's name, and `#` behind it. */
@@ -29,17 +31,25 @@ export interface ShardedChannels {
   publish(channel: string, message: string | Buffer): Promise<unknown>;
 }
 
+const DISCONNECTED: ByeEvent = { reason: 'the connections of this actor were closed', retryAfterMs: 0 };
+
 /** The type of Socket.IO's packets that carry an event. */
 const EVENT = 2;
 
-/** A message from another gateway, or from any program that may publish in Redis. */
+/** A message from a gateway, also from this one, or from any program that may publish in Redis. */
 interface Message {
   readonly type: number;
-  readonly data: { readonly requestId?: string; readonly packet?: { readonly type?: number; readonly data?: unknown } };
+  readonly uid?: string;
+  readonly data: {
+    readonly requestId?: string;
+    readonly packet?: { readonly type?: number; readonly data?: unknown };
+    readonly opts?: { readonly rooms?: unknown };
+  };
 }
 
 /** The part of the adapter that receives messages. */
 interface AdapterReceiver {
+  readonly uid: string;
   onMessage(message: Message): void;
 }
 
@@ -50,13 +60,18 @@ interface AdapterReceiver {
 export class CrossGatewayAdapter {
   readonly #client: ChannelsClient;
 
-  constructor(channels: ShardedChannels, clock: Clock) {
+  constructor(
+    channels: ShardedChannels,
+    clock: Clock,
+    private readonly streams: ActorStreams,
+  ) {
     this.#client = new ChannelsClient(channels, clock);
   }
 
   /** Socket.IO's adapter, which also knows whether a room has subscribers on other gateways. */
   get adapter(): NonNullable<ServerOptions['adapter']> {
     const client = this.#client;
+    const { streams } = this;
     const create = createShardedAdapter(client, client, { channelPrefix: CHANNEL_PREFIX, subscriptionMode: 'dynamic' });
     const hasRemoteSubscribers = (room: string): boolean => client.cache.hasRemoteSubscribers(toChannel(room));
     // socket.io calls it with `new`.
@@ -68,7 +83,9 @@ export class CrossGatewayAdapter {
       if (receive === undefined) return adapter;
       // Other types request a response. The one to `fetchSockets` would contain all data of every socket.
       receiver.onMessage = (message) => {
-        if (message.type === DISCONNECT_SOCKETS || isEvent(message)) receive(message);
+        if (message.type !== DISCONNECT_SOCKETS && !isEvent(message)) return;
+        if (message.uid !== receiver.uid) passToStreams(message, streams);
+        receive(message);
       };
       return adapter;
     };
@@ -79,6 +96,27 @@ export class CrossGatewayAdapter {
 function isEvent({ type, data: { packet, requestId } }: Message): boolean {
   if (type !== BROADCAST || requestId !== undefined || packet?.type !== EVENT) return false;
   return Array.isArray(packet.data) && typeof packet.data[0] === 'string';
+}
+
+/** Sockets get the message from Socket.IO. Streams end where it disconnects sockets. */
+function passToStreams({ type, data: { packet, opts } }: Message, streams: ActorStreams): void {
+  if (!Array.isArray(opts?.rooms)) return;
+  const [name, payload] = (type === DISCONNECT_SOCKETS ? ['bye', DISCONNECTED] : packet!.data) as [string, unknown];
+  for (const room of opts.rooms as unknown[]) {
+    if (typeof room !== 'string') continue;
+    if (name === 'mine' && isMine(payload)) streams.sendMine(room, payload);
+    else if (name === 'bye' && isBye(payload)) streams.sendBye(room, payload);
+  }
+}
+
+function isMine(payload: unknown): payload is MineEvent {
+  const { post, metric } = (payload ?? {}) as Partial<Record<keyof MineEvent, unknown>>;
+  return typeof post === 'string' && typeof metric === 'string';
+}
+
+function isBye(payload: unknown): payload is ByeEvent {
+  const { reason, retryAfterMs } = (payload ?? {}) as Partial<Record<keyof ByeEvent, unknown>>;
+  return typeof reason === 'string' && Number.isSafeInteger(retryAfterMs);
 }
 
 /** Has the shape of a client of the package `redis`, which the adapter recognises by `sSubscribe`. None of its methods ever fails. */

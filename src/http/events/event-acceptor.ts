@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { AddressLimiter } from '../../access/address-limiter.js';
-import { Authenticator, type Credentials, type Identity, type Visitor } from '../../access/authenticator.js';
+import { Authenticator, type Identity, type Visitor } from '../../access/authenticator.js';
 import { BotFilter } from '../../access/bot-filter.js';
 import { type ClientCreations, CreationLimiter } from '../../access/creation-limiter.js';
 import { GuestPolicy } from '../../access/guest-policy.js';
@@ -16,7 +16,7 @@ import type { AcceptedEvent, EventIntake } from '../../ingest/event-intake.js';
 import { OperationCounts } from '../../ingest/operation-counts.js';
 import { type ErrorBody, ProtocolError, throwIfError } from '../../protocol/errors.js';
 import type { EventList } from '../../protocol/http-request-schemas.js';
-import { parseCredentials } from '../parameters.js';
+import { mergeCredentials, parseCredentials } from '../parameters.js';
 import { EventParser, type EventSource } from './event-parser.js';
 
 type ParsedEvent = AcceptedEvent | ErrorBody;
@@ -159,19 +159,4 @@ export class EventAcceptor {
 
 function isError(event: ParsedEvent): event is ErrorBody {
   return 'code' in event;
-}
-
-/** @throws ProtocolError if a header and the body differ: one of them is a mistake */
-function mergeCredentials(header: Credentials, body: Pick<EventList, 'token' | 'actor'>): Credentials {
-  const actorField = body.actor === undefined ? header.actorField : 'actor';
-  return {
-    token: mergeValues(header.token, body.token, 'token and Authorization'),
-    actor: mergeValues(header.actor, body.actor, 'actor and Actor-Id'),
-    actorField,
-  };
-}
-
-function mergeValues(header: string | undefined, body: string | undefined, names: string): string | undefined {
-  if (header === undefined || body === undefined || header === body) return header ?? body;
-  throw new ProtocolError('BAD_REQUEST', `${names} must be the same; send one of them`);
 }

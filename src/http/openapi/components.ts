@@ -114,17 +114,36 @@ function parameters(): NonNullable<Components['parameters']> {
       description: 'Whether the stream counts in `live` of its posts',
       schema: toSchema(PRESENT),
     },
+    ...actorParameters(),
+    idempotencyKey: {
+      name: 'Idempotency-Key',
+      in: 'header',
+      description: 'New and random for each request that may be retried: retries with the same key take effect once',
+      schema: toSchema(IDEMPOTENCY_KEY),
+    },
+  };
+}
+
+function actorParameters(): NonNullable<Components['parameters']> {
+  return {
     actorId: {
       name: 'Actor-Id',
       in: 'header',
       description: 'The actor, without tokens',
       schema: toSchema(ACTOR_ID),
     },
-    idempotencyKey: {
-      name: 'Idempotency-Key',
-      in: 'header',
-      description: 'New and random for each request that may be retried: retries with the same key take effect once',
-      schema: toSchema(IDEMPOTENCY_KEY),
+    actorInQuery: {
+      name: 'actor',
+      in: 'query',
+      description: 'As `Actor-Id`, for an EventSource, which has no headers',
+      schema: toSchema(ACTOR_ID),
+    },
+    tokenInQuery: {
+      name: 'token',
+      in: 'query',
+      description:
+        'As `Authorization: Bearer`, for an EventSource. Use tokens that expire soon: proxies may log queries',
+      schema: { type: 'string' },
     },
   };
 }

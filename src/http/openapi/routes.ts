@@ -134,9 +134,15 @@ function describeStream(): Operation {
     summary: 'Counts of several posts as they change',
     description:
       'Server-Sent Events. `counts`: an array of updates, first a snapshot of all posts, then at most one event a tick ' +
-      'with those that changed. `bye`: the gateway is about to end the stream; come back after `retryAfterMs`. ' +
+      'with those that changed. `mine`, with an actor: a toggle of its own changed. `bye`: the gateway is about to end the stream; come back after `retryAfterMs`. ' +
       'A comment line comes as a heartbeat. An open stream counts in `live`, unless `present` is false.',
-    parameters: [POSTS, { $ref: '#/components/parameters/present' }, { $ref: '#/components/parameters/actorId' }],
+    parameters: [
+      POSTS,
+      { $ref: '#/components/parameters/present' },
+      ACTOR,
+      { $ref: '#/components/parameters/actorInQuery' },
+      { $ref: '#/components/parameters/tokenInQuery' },
+    ],
     responses: {
       200: {
         description: 'Events, until either side ends the stream.',
