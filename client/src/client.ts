@@ -238,7 +238,7 @@ export class Client implements LiveCounts {
           this.#updateState();
         },
         first: () => subscriptions.first,
-        ask: () => subscriptions.ask(),
+        check: () => subscriptions.check(),
         counts: (updates) => subscriptions.applyFrame(updates),
         mine: (event) => subscriptions.applyToggle(event),
         failed: (error) => this.#emit('error', error),

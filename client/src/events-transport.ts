@@ -102,7 +102,7 @@ class EventsConnection implements TransportConnection {
     const { first, answer } = this.#begun;
     this.#begun = {};
     if (answer && first?.join() === [posts, present].join()) return answer;
-    // What is wanted has changed since then.
+    // Other posts are wanted by now.
     if (answer) this.#posts.clear();
     return this.#add(posts, present);
   }

@@ -17,8 +17,8 @@ const HIDDEN_MS = 30_000;
 const HEAD_START_MS = 2_000;
 /** A connection that does not answer for this long is lost. */
 const ANSWER_MS = 3_000;
-/** Pages change in several ways at once, such as shown and online: one question is enough. */
-const ASK_AGAIN_MS = 1_000;
+/** Pages change in several ways at once, such as shown and online: one check is enough. */
+const CHECK_AGAIN_MS = 1_000;
 /** The second transport is used this long before the preferred one is probed beside it; then the longest pause. */
 const PROBE_MS = 5_000;
 const PROBE_MAX_MS = 600_000;
@@ -26,8 +26,8 @@ const PROBE_MAX_MS = 600_000;
 interface ReconnectingConnectionListener extends Pick<ConnectionListener, 'first'> {
   opened(connection: TransportConnection, kind: Transport['kind']): void;
   lost(): void;
-  /** Asks the gateway over the open connection. Resolves with the answer, or when the connection has ended. */
-  ask(): Promise<void>;
+  /** Sends a request over the open connection. Resolves with the answer, or when the connection has ended. */
+  check(): Promise<void>;
   counts(updates: readonly Update[]): void;
   mine(event: MineEvent): void;
   failed(error: LiveCountsError): void;
@@ -76,7 +76,7 @@ export class ReconnectingConnection {
   /** True if the present wait was requested by the gateway. */
   #isWaitRequested = false;
   #sleeping: Timer | undefined;
-  #askedAtMs = 0;
+  #checkedAtMs = 0;
 
   constructor(
     private readonly transports: readonly Transport[],
@@ -189,7 +189,7 @@ export class ReconnectingConnection {
     this.#rival = undefined;
     other?.connection?.close();
     attempt.open = true;
-    this.#askedAtMs = this.environment.clock.nowMs();
+    this.#checkedAtMs = this.environment.clock.nowMs();
     this.#headStart.give(attempt.transport);
     this.#probeLater();
     this.listener.opened(attempt.connection!, attempt.transport.kind);
@@ -264,7 +264,7 @@ export class ReconnectingConnection {
     } else if (this.#phase === 'asleep') {
       this.start();
     } else if (this.#current?.open) {
-      void this.#ask(this.#current);
+      void this.#check(this.#current);
       this.#probeMs = PROBE_MS;
       if (change === 'online' && !this.#rival) this.#probeLater(0);
     } else if (this.#waiting && !this.#isWaitRequested) {
@@ -276,13 +276,13 @@ export class ReconnectingConnection {
   }
 
   /** A connection that looks open may be lost: networks that change and computers that sleep do not always say so. */
-  async #ask(attempt: Attempt): Promise<void> {
+  async #check(attempt: Attempt): Promise<void> {
     const { clock } = this.environment;
     const atMs = clock.nowMs();
-    if (Math.abs(atMs - this.#askedAtMs) < ASK_AGAIN_MS) return;
-    this.#askedAtMs = atMs;
+    if (Math.abs(atMs - this.#checkedAtMs) < CHECK_AGAIN_MS) return;
+    this.#checkedAtMs = atMs;
     const deadline = clock.after(ANSWER_MS, () => this.#closed(attempt, {}));
-    await this.listener.ask();
+    await this.listener.check();
     deadline.cancel();
   }
 

@@ -25,7 +25,7 @@ export class Subscriptions {
   readonly #toUnsubscribe = new Set<string>();
   #connection: TransportConnection | undefined;
   #isFlushScheduled = false;
-  /** Whether the gateway was asked and does not answer. */
+  /** Whether the connection is being checked, and no answer has come for STALE_MS. */
   #isStale = false;
 
   constructor(
@@ -101,12 +101,12 @@ export class Subscriptions {
     return first && [[...first.requested.keys()], first.present];
   }
 
-  /** Asks the gateway for a post again, because a connection that looks open may be lost. Ends with the answer, or the connection. */
-  async ask(): Promise<void> {
-    const asked = [...this.#posts].find(([, { requested, refusal }]) => requested !== undefined && !refusal);
-    if (!this.#connection || !asked) return;
+  /** Subscribes a post again, because a connection that looks open may be lost. Ends with the answer, or the connection. */
+  async check(): Promise<void> {
+    const post = [...this.#posts].find(([, { requested, refusal }]) => requested !== undefined && !refusal);
+    if (!this.#connection || !post) return;
     const timer = this.clock.after(STALE_MS, () => this.#setStale(true));
-    await this.#subscribe(this.#connection, new Map([asked]), asked[1].requested!);
+    await this.#subscribe(this.#connection, new Map([post]), post[1].requested!);
     timer.cancel();
     this.#setStale(false);
   }
@@ -184,7 +184,7 @@ export class Subscriptions {
     this.progressed();
   }
 
-  /** What is to be subscribed, a message each. */
+  /** The posts that are due, a message each. */
   #due(): { requested: ReadonlyMap<string, WatchedPost>; present: boolean }[] {
     return [true, false].flatMap((present) => {
       const due = [...this.#posts].filter(([, watched]) => isDue(watched) && wantsPresence(watched) === present);

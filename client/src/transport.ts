@@ -50,7 +50,7 @@ export interface CloseReason {
 export type Subscription = readonly [posts: readonly string[], present: boolean];
 
 export interface ConnectionListener {
-  /** What will be subscribed first: a stream can begin with it. Without a post there is nothing to watch. */
+  /** The first subscription over this connection: a stream can begin with it. Undefined without a post. */
   first(): Subscription | undefined;
   /** The connection accepts requests from now on. */
   opened(): void;

@@ -32,7 +32,7 @@ export function wantsPresence({ subscribers }: WatchedPost): boolean {
   return [...subscribers].some(({ present }) => present);
 }
 
-/** Whether the gateway has to be asked for the post, or for another presence at it. */
+/** Whether the post is to be subscribed, or to be subscribed with another presence. */
 export function isDue(watched: WatchedPost): boolean {
   const { subscribers, requested, refusal } = watched;
   return subscribers.size > 0 && !refusal && requested !== wantsPresence(watched);

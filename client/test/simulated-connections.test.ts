@@ -127,7 +127,7 @@ describe('a client whose page changes', () => {
     },
   );
 
-  test('a connection that works is asked once a second at most, and its counts are never called stale', async () => {
+  test('a connection that works is checked once a second at most, and its counts are never called stale', async () => {
     const world = startWorld();
     const [page] = world.pages as [SimulatedWorld['pages'][0]];
     await world.clock.advance(2_000);
