@@ -6,7 +6,7 @@ import { LiveCountsError } from './errors.js';
 import { HeadStart } from './head-start.js';
 import type { TransportConnection, ConnectionListener, Credentials, CloseReason, Transport } from './transport.js';
 
-/** The limit of the first wait; the average is half of it, enough for a balancer to notice that a gateway is down. */
+/** The limit of the first wait. The average is half of it: enough for a balancer to notice that a gateway is down. */
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_MAX_MS = 30_000;
 /** The wait after a rejection that is not retryable; a token may have been renewed by then. */
@@ -17,8 +17,6 @@ const HIDDEN_MS = 30_000;
 const HEAD_START_MS = 2_000;
 /** A connection that does not answer for this long is lost. */
 const ANSWER_MS = 3_000;
-/** Pages change in several ways at once, such as shown and online: one check is enough. */
-const CHECK_AGAIN_MS = 1_000;
 /** The second transport is used this long before the preferred one is probed beside it; then the longest pause. */
 const PROBE_MS = 5_000;
 const PROBE_MAX_MS = 600_000;
@@ -43,6 +41,8 @@ interface Attempt {
   open: boolean;
   /** True once the gateway acknowledged something over it. */
   proven: boolean;
+  /** True while a request waits for its answer that shows whether the connection still works. */
+  isChecked: boolean;
 }
 
 /**
@@ -61,7 +61,8 @@ interface Attempt {
 export class ReconnectingConnection {
   readonly #backoff: Backoff;
   readonly #stopWatching: (() => void) | undefined;
-  #phase: 'idle' | 'running' | 'asleep' | 'closed' = 'idle';
+  /** `left`: operations that a page makes as it is left do not connect. */
+  #phase: 'idle' | 'running' | 'asleep' | 'left' | 'closed' = 'idle';
   #current: Attempt | undefined;
   /** Runs beside the current attempt: the second one of a race, or the probe. Whichever of both opens replaces the other. */
   #rival: Attempt | undefined;
@@ -76,7 +77,6 @@ export class ReconnectingConnection {
   /** True if the present wait was requested by the gateway. */
   #isWaitRequested = false;
   #sleeping: Timer | undefined;
-  #checkedAtMs = 0;
 
   constructor(
     private readonly transports: readonly Transport[],
@@ -93,7 +93,7 @@ export class ReconnectingConnection {
 
   /** Connects unless it is connected or connecting already. */
   start(): void {
-    if (this.#phase === 'running' || this.#phase === 'closed') return;
+    if (this.#phase !== 'idle' && this.#phase !== 'asleep') return;
     this.#phase = 'running';
     if (this.environment.page?.hidden) this.#pageChanged('hidden');
     this.#connect();
@@ -150,7 +150,7 @@ export class ReconnectingConnection {
   }
 
   #begin(transport: Transport): Attempt {
-    const attempt: Attempt = { transport, open: false, proven: false };
+    const attempt: Attempt = { transport, open: false, proven: false, isChecked: false };
     void this.#open(attempt);
     return attempt;
   }
@@ -189,7 +189,6 @@ export class ReconnectingConnection {
     this.#rival = undefined;
     other?.connection?.close();
     attempt.open = true;
-    this.#checkedAtMs = this.environment.clock.nowMs();
     this.#headStart.give(attempt.transport);
     this.#probeLater();
     this.listener.opened(attempt.connection!, attempt.transport.kind);
@@ -259,9 +258,10 @@ export class ReconnectingConnection {
     if (change === 'hidden' || change === 'left') {
       this.listener.left();
       // With an open connection a page that is left stays a viewer for a while, and the browser does not keep it for the way back.
-      if (change === 'left') this.#sleep();
-      else this.#sleeping = clock.after(HIDDEN_MS, () => this.#sleep(this.work.unacknowledged.length > 0));
-    } else if (this.#phase === 'asleep') {
+      if (change === 'left') this.#sleep('left');
+      else this.#sleeping = clock.after(HIDDEN_MS, () => this.#sleep('asleep'));
+    } else if (this.#phase === 'asleep' || this.#phase === 'left') {
+      this.#phase = 'asleep';
       this.start();
     } else if (this.#current?.open) {
       void this.#check(this.#current);
@@ -277,19 +277,19 @@ export class ReconnectingConnection {
 
   /** A connection that looks open may be lost: networks that change and computers that sleep do not always say so. */
   async #check(attempt: Attempt): Promise<void> {
-    const { clock } = this.environment;
-    const atMs = clock.nowMs();
-    if (Math.abs(atMs - this.#checkedAtMs) < CHECK_AGAIN_MS) return;
-    this.#checkedAtMs = atMs;
-    const deadline = clock.after(ANSWER_MS, () => this.#closed(attempt, {}));
+    // Pages change in several ways at once, such as shown and online.
+    if (attempt.isChecked) return;
+    attempt.isChecked = true;
+    const deadline = this.environment.clock.after(ANSWER_MS, () => this.#closed(attempt, {}));
     await this.listener.check();
     deadline.cancel();
+    attempt.isChecked = false;
   }
 
-  #sleep(isBusy = false): void {
-    if (this.#phase !== 'running') return;
-    if (isBusy) return this.#pageChanged('hidden');
-    this.#phase = 'asleep';
+  #sleep(phase: 'asleep' | 'left'): void {
+    if (this.#phase !== 'running' && this.#phase !== 'asleep') return;
+    if (phase === 'asleep' && this.work.unacknowledged[0]) return this.#pageChanged('hidden');
+    this.#phase = phase;
     const open = this.#current?.open;
     this.#disconnect();
     if (open) this.listener.lost();

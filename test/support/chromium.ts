@@ -43,14 +43,25 @@ export function launchChromium(args: readonly string[] = []): Promise<Browser> {
 }
 
 /** Like `launchChromium`, but pages and gateways can see that a program drives it. */
-export async function launchAutomated(args: readonly string[] = []): Promise<Browser> {
+export async function launchAutomated(
+  args: readonly string[] = [],
+  ignoreDefaultArgs: string[] = [],
+): Promise<Browser> {
   const executablePath = process.env['CHROMIUM_BIN'] ?? '/usr/bin/chromium';
   try {
-    return await chromium.launch({ executablePath, args: [...ARGS, ...args], timeout: LIMIT_MS });
+    return await chromium.launch({ executablePath, args: [...ARGS, ...args], ignoreDefaultArgs, timeout: LIMIT_MS });
   } catch (error) {
     const message = `${executablePath} does not start: apt-get install chromium, or set CHROMIUM_BIN to one`;
     throw new Error(message, { cause: error });
   }
+}
+
+/** Like `launchChromium`, but pages that are left are kept for the way back, as for users. Playwright switches that off. */
+export function launchKeepingPages(): Promise<Browser> {
+  return launchAutomated(
+    [...DRIVEN_BY_A_PERSON, '--enable-features=BackForwardCache'],
+    ['--disable-back-forward-cache'],
+  );
 }
 
 /** A window with its own storage. Its waits have the same deadline as `until`. */

@@ -16,6 +16,8 @@ export interface TcpProxy {
   cut(): void;
   /** Stops forwarding in both directions without closing; new connections are accepted and hang. */
   stall(): void;
+  /** Like `stall` for the open connections only: those that open later get through. */
+  stallOpen(): void;
   resume(): void;
   /** Refuses new connections and cuts the open ones, like a server that is down. */
   refuse(): void;
@@ -61,6 +63,10 @@ class LoopbackProxy implements TcpProxy {
 
   stall(): void {
     this.#isStalled = true;
+    this.stallOpen();
+  }
+
+  stallOpen(): void {
     for (const connection of this.#connections) connection.stall();
   }
 
