@@ -58,7 +58,8 @@ describe('the like button', () => {
         .observe(widgets()[0].shadowRoot.querySelector('[role=status]'), { childList: true })`);
     for (let i = 0; i < 3; i++) await connect(gateway.url).emitWithAck('like', { post: 'said' });
     await untilCount(page, 'live-like', 3);
-    for (let i = 0; i < 3; i++) await page.getByRole('button').click();
+    // In one task, because each of them is announced if the next is more than a second later.
+    await page.evaluate("for (let i = 0; i < 3; i++) widgets()[0].shadowRoot.querySelector('button').click()");
     await untilCount(page, 'live-like', 4);
     await page.getByRole('status').filter({ hasText: 'Like: 4' }).waitFor();
     await page.getByRole('status').filter({ hasNotText: 'Like' }).waitFor({ state: 'attached' });
@@ -117,7 +118,7 @@ describe('motion', () => {
   });
 
   test('digits out of view do not roll', async () => {
-    const gap = '<p class="row"></p>'.repeat(20);
+    const gap = '<p class="row"></p>'.repeat(15);
     const body = `${SCRIPT}${gap}<live-count post="unseen" metric="views"></live-count>`;
     const { page } = await openWidgets(browser, gateway.url, body, { viewport: { width: 800, height: 700 } });
     await untilCount(page, 'live-count', 0);

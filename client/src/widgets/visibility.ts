@@ -44,8 +44,13 @@ function observe(): NonNullable<typeof observers> {
         else seen.unobserve(target);
       }
     },
-    // `rootMargin` is for elements that scroll with the page, `scrollMargin` for those in a scroll container.
-    { rootMargin: MARGIN, scrollMargin: MARGIN, delay: DELAY_MS } as IntersectionObserverInit,
+    // `scrollMargin` is for elements in a scroll container or a frame. Chromium, which alone has `delay`, takes the page for a
+    // scroll container and would add both margins.
+    {
+      rootMargin: 'delay' in IntersectionObserver.prototype ? '0px' : MARGIN,
+      scrollMargin: MARGIN,
+      delay: DELAY_MS,
+    } as IntersectionObserverInit,
   );
   return (observers = { near, seen });
 }
