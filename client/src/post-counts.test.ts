@@ -74,7 +74,7 @@ describe('the counts of a post', () => {
 
   test('a metric named like a property of every object is counted', () => {
     const counts = new PostCounts(new MetricRules());
-    counts.applyFrame(update(1, 0));
+    counts.applyFrame({ ...update(1, 0), constructor: 0 });
     counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'constructor', value: 2 });
     expect(Object.entries(counts.takeChange('local')!.counts)).toContainEqual(['constructor', 2]);
   });

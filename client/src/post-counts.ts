@@ -153,7 +153,7 @@ export class PostCounts {
     const toggles = new Set(this.#toggles);
     for (const operation of this.#pending.values()) {
       for (const [metric, effect] of this.rules.effects(operation)) {
-        counts.set(metric, this.#shown(metric)!);
+        if (counts.has(metric)) counts.set(metric, this.#shown(metric)!);
         if (effect === true) toggles.add(metric);
         if (effect === false) toggles.delete(metric);
       }
