@@ -4,12 +4,11 @@ import { launchChromium, launchTabs, type Tabs } from '../support/chromium.js';
 import { readCount } from '../support/events.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
-import { openWidgets, SCRIPT, untilCount } from './widgets-page.js';
+import { LOAD, openWidgets, SCRIPT, untilCount } from './widgets-page.js';
 
 const VIEWPORT = { width: 800, height: 800 };
 /** A view takes a second; long enough that a view that should not count would have. */
 const LONG_MS = 5_000;
-const LOAD = "import('/client/tallycast.js').then(() => undefined)";
 /** A function in the page that makes a tag. */
 const MAKE = `globalThis.make = (post) =>
   Object.assign(document.createElement('live-count'), { post, metric: 'views', count: true });`;

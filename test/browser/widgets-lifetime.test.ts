@@ -3,7 +3,7 @@ import type { Browser, CDPSession, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
-import { untilCount, openWidgets, SCRIPT } from './widgets-page.js';
+import { LOAD, openWidgets, recordWatched, SCRIPT, untilCount } from './widgets-page.js';
 
 const POSTS = 300;
 const VIEWPORT = { width: 800, height: 800 };
@@ -32,44 +32,36 @@ afterAll(async () => {
   await stopAll();
 });
 
-/** @returns the numbers of the posts that have a viewer */
-async function readWatched(prefix: string): Promise<number[]> {
-  const ids = Array.from({ length: POSTS }, (_, i) => `${prefix}${i}`);
-  const response = await fetch(`${gateway.url}/v1/counts?posts=${ids.join()}`);
-  const { counts } = (await response.json()) as { counts: { live: number }[] };
-  return counts.flatMap(({ live }, i) => (live > 0 ? [i] : []));
-}
-
 function feed(prefix: string): string {
   const rows = Array.from(
     { length: POSTS },
     (_, i) => `<p class="row"><live-like post="${prefix}${i}"></live-like></p>`,
   );
-  return SCRIPT + rows.join('');
+  return rows.join('');
 }
 
 test('only the posts of a feed near the viewport are watched, and none once their widgets are removed', async () => {
   const { page, complaints } = await openWidgets(browser, gateway.url, feed('feed'), { viewport: VIEWPORT });
+  const watched = recordWatched(page);
+  await page.evaluate(LOAD);
   await untilCount(page, '[post=feed0]', 0);
   const most = (VIEWPORT.height + 2 * MARGIN_PX) / ROW_PX;
-  const above = await readWatched('feed');
-  expect(above.length).toBeGreaterThanOrEqual(VIEWPORT.height / (2 * ROW_PX));
-  expect(above.length).toBeLessThanOrEqual(most);
+  expect(watched.size).toBeGreaterThanOrEqual(VIEWPORT.height / (2 * ROW_PX));
+  expect(watched.size).toBeLessThanOrEqual(most);
   await page.evaluate('scrollTo(0, document.body.scrollHeight)');
   await untilCount(page, `[post=feed${POSTS - 1}]`, 0);
-  await until(async () => !(await readWatched('feed')).includes(0), 'the first post is not watched any more');
-  const below = await readWatched('feed');
-  expect(below).toContain(POSTS - 1);
-  expect(below.length).toBeLessThanOrEqual(most);
+  await until(() => !watched.has('feed0'), 'the first post is not watched any more');
+  expect([...watched.keys()]).toContain(`feed${POSTS - 1}`);
+  expect(watched.size).toBeLessThanOrEqual(most);
   await page.evaluate('document.body.replaceChildren()');
-  await until(async () => (await readWatched('feed')).length === 0, 'nothing is watched');
+  await until(() => watched.size === 0, 'nothing is watched');
   expect(await complaints()).toEqual([]);
 });
 
 test('a widget that is moved within the page keeps showing its number', async () => {
-  const body = `${SCRIPT}<live-count post="moved" metric="live"></live-count><p></p>`;
+  const body = `${SCRIPT}<live-viewers post="moved"></live-viewers><p></p>`;
   const { page } = await openWidgets(browser, gateway.url, body);
-  await untilCount(page, 'live-count', 1);
+  await untilCount(page, 'live-viewers', 1);
   const changes = await page.evaluate<string[]>(`(async () => {
     const [widget] = widgets();
     const number = widget.shadowRoot.querySelector('[part=number]');
@@ -114,15 +106,17 @@ async function mount(page: Page, count: number): Promise<void> {
 }
 
 test(`${MOUNTS} widgets that were added and removed leave no nodes, listeners, memory or subscriptions`, async () => {
-  const { page } = await openWidgets(browser, gateway.url, `${SCRIPT}<live-like post="mounted0"></live-like>`);
+  const { page } = await openWidgets(browser, gateway.url, '<live-like post="mounted0"></live-like>');
+  const watched = recordWatched(page);
+  await page.evaluate(LOAD);
   await untilCount(page, 'live-like', 0);
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('Performance.enable');
   await mount(page, 4 * MOUNTED_AT_ONCE);
-  await until(async () => (await readWatched('mounted')).length === 0, 'nothing is watched');
+  await until(() => watched.size === 0, 'nothing is watched');
   const before = await measurePage(cdp);
   await mount(page, MOUNTS);
-  await until(async () => (await readWatched('mounted')).length === 0, 'nothing is watched');
+  await until(() => watched.size === 0, 'nothing is watched');
   let after = await measurePage(cdp);
   // Pending frames and timers still hold some nodes.
   await until(async () => (after = await measurePage(cdp)).nodes <= before.nodes, 'the nodes are collected').catch(

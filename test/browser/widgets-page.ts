@@ -16,6 +16,8 @@ const IN_PAGE = `
   });
 `;
 
+/** Loads the widgets later than the page, as a call in it. */
+export const LOAD = "import('/client/tallycast.js').then(() => undefined)";
 export const SCRIPT = '<script type="module" src="/client/tallycast.js"></script>';
 
 export interface WidgetsPage {
@@ -72,4 +74,25 @@ export async function findAccessibilityFaults(page: Page): Promise<string[]> {
   return page.evaluate<string[]>(
     'axe.run().then(({ violations }) => violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`))',
   );
+}
+
+/**
+ * Call it before the page loads the widgets.
+ * @returns the posts that the page watches over its socket, each with whether the page makes its reader present
+ */
+export function recordWatched(page: Page): ReadonlyMap<string, boolean> {
+  const watched = new Map<string, boolean>();
+  page.on('websocket', (socket) => {
+    watched.clear();
+    socket.on('framesent', ({ payload }) => {
+      const [, json] = /^42\d*(\["(?:un)?subscribe".*)$/.exec(payload.toString()) ?? [];
+      if (json === undefined) return;
+      const [name, { posts, present = true }] = JSON.parse(json) as [string, { posts: string[]; present?: boolean }];
+      for (const post of posts) {
+        if (name === 'subscribe') watched.set(post, present);
+        else watched.delete(post);
+      }
+    });
+  });
+  return watched;
 }

@@ -168,7 +168,7 @@ describe('events and clients', () => {
       ['live-count', ...changeEvent(1, 1, 'local')],
       ['live-count', ...changeEvent(2, 1, 'remote')],
     ]);
-    expect(eventsOf('live-like')[1]).toEqual(['live-like', 'live-like', { post: 'events', on: true }]);
+    expect(eventsOf('live-like')[1]).toEqual(['live-like', 'live-like', { post: 'events', metric: 'likes', on: true }]);
     expect(await complaints()).toEqual([]);
   });
 

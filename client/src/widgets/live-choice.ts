@@ -35,6 +35,9 @@ export class LiveChoice extends LiveElement {
 
   protected override applyChange(change: Change): void {
     super.applyChange(change);
+    const options = [...this.#readLabels().keys()];
+    if (options.length === 0) options.push(`choice@${this.getAttribute('group')}`);
+    for (const option of options) this.checkMetric(change.counts, option);
     // With its first counts the client has the options of the gateway.
     if (this.#pills.size === 0) this.scheduleWrite();
   }

@@ -9,14 +9,6 @@ import { NumberElement } from './number-element.js';
 export class LiveCount extends NumberElement {
   #stopCounting: (() => void) | undefined;
 
-  get metric(): string {
-    return this.getAttribute('metric') ?? 'likes';
-  }
-
-  set metric(metric: string | null | undefined) {
-    reflect(this, 'metric', metric);
-  }
-
   override get count(): number | undefined {
     return super.count;
   }

@@ -1,6 +1,8 @@
 import type { LiveCounts, Post } from '../client.js';
-import type { LiveCountsError } from '../errors.js';
-import type { Change } from '../post-counts.js';
+import { LiveCountsError } from '../errors.js';
+import type { Change, Counts } from '../post-counts.js';
+import { warnOnce } from '../warn.js';
+import { followState } from './client-state.js';
 import { scheduleWrite, cancelWrite } from './render-budget.js';
 import { findLocale } from './numbers.js';
 import { followPageClient, pageClient } from './page-client.js';
@@ -22,7 +24,8 @@ const Base = typeof HTMLElement === 'undefined' ? (Object as unknown as typeof H
 /** Shows something of a post. The post is subscribed while the element is near the viewport. */
 export abstract class LiveElement extends Base {
   /** Those of all widgets. One that a widget does not have costs it a write at most. */
-  static readonly observedAttributes = ['post', 'metric', 'group', 'label', 'notation', 'lang', 'count', 'hidden'];
+  static readonly observedAttributes =
+    'post metric group label notation lang count hidden zero one two few many other'.split(' ');
 
   /** The content of the element, for as long as there is nothing else to show. */
   protected readonly fallback = document.createElement('slot');
@@ -30,6 +33,8 @@ export abstract class LiveElement extends Base {
   protected on: readonly string[] = [];
   protected locale = '';
   protected isSeen = false;
+  /** Whether the element makes the user a viewer of the post. */
+  protected readonly present: boolean = false;
   readonly #write = (): void => this.write();
   #live: LiveCounts | undefined;
   #isNear = false;
@@ -38,6 +43,7 @@ export abstract class LiveElement extends Base {
   /** The toggles in the client's last change. */
   #received: readonly string[] = [];
   #turns = 0;
+  #isUnknown = false;
 
   constructor() {
     super();
@@ -72,11 +78,9 @@ export abstract class LiveElement extends Base {
     scheduleWrite(this.#write);
     observeVisibility(this, {
       near: (isNear) => {
-        if (isNear === this.#isNear) return;
-        this.#isNear = isNear;
         if (!isNear) this.isSeen = false;
-        this.#track();
         this.updateViewing();
+        if (!this.present) this.#setNear(isNear);
       },
       becameVisible: (isSeen) => {
         this.isSeen = isSeen;
@@ -84,6 +88,7 @@ export abstract class LiveElement extends Base {
       },
     });
     this.updateViewing();
+    if (this.present) this.#setNear(true);
   }
 
   /** `moveBefore` moved the element: the subscription continues. */
@@ -94,8 +99,8 @@ export abstract class LiveElement extends Base {
 
   disconnectedCallback(): void {
     unobserveVisibility(this);
-    this.#isNear = this.isSeen = false;
-    this.#track();
+    this.isSeen = false;
+    this.#setNear(false);
     this.updateViewing();
     cancelWrite(this.#write);
   }
@@ -120,6 +125,7 @@ export abstract class LiveElement extends Base {
   /** Forgets the state of another post. */
   protected forget(): void {
     this.#turns++;
+    this.#isUnknown = false;
     this.#showToggles((this.#received = []));
   }
 
@@ -159,6 +165,15 @@ export abstract class LiveElement extends Base {
     if (!(await this.act(action)) && turn === this.#turns) this.#showToggles(this.#received);
   }
 
+  /** @returns whether the gateway counts the metric; if not, there is one error */
+  protected checkMetric(counts: Counts, metric: string): boolean {
+    if (Object.hasOwn(counts, metric)) return true;
+    const message = `the gateway has no metric "${metric}"; it has ${Object.keys(counts).sort().join(', ')}`;
+    if (!this.#isUnknown) this.#fail(this.post, new LiveCountsError('BAD_REQUEST', message));
+    this.#isUnknown = true;
+    return false;
+  }
+
   protected emit(name: string, detail: object): void {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
@@ -167,6 +182,12 @@ export abstract class LiveElement extends Base {
     if (on.join() === this.on.join()) return;
     this.on = on;
     this.scheduleWrite();
+  }
+
+  #setNear(isNear: boolean): void {
+    if (isNear === this.#isNear) return;
+    this.#isNear = isNear;
+    this.#track();
   }
 
   /** Subscribes to the post with the right client while the element is near the viewport. */
@@ -180,9 +201,13 @@ export abstract class LiveElement extends Base {
     const live = this.client;
     const unfollow = followPageClient(() => this.#track());
     try {
-      const unsubscribe = live.post(post).subscribe((change) => this.applyChange(change), fail);
+      const unsubscribe = live
+        .post(post)
+        .subscribe((change) => this.applyChange(change), fail, { present: this.present });
       const unlisten = live.on('error', fail);
+      const unfollowState = followState(live, this);
       const stop = (): void => {
+        unfollowState();
         unsubscribe();
         unlisten();
         unfollow();
@@ -197,6 +222,7 @@ export abstract class LiveElement extends Base {
   }
 
   #fail(post: string, { code, message, retryAfterMs }: LiveCountsError): void {
+    warnOnce(code === 'BAD_REQUEST' ? message.replace(post, '') : code, message);
     this.emit('live-error', { post, code, message, retryAfterMs });
   }
 

@@ -1,13 +1,21 @@
 import { NumberElement } from './number-element.js';
 
-/** `<live-viewers post="42">`: the number of viewers of the post. */
+/** `<live-viewers post="42">`: the number of viewers of the post. It makes the user one of them, wherever the page scrolls. */
 export class LiveViewers extends NumberElement {
-  readonly metric = 'live';
+  protected override readonly present = true;
 
   constructor() {
     super();
     const dot = document.createElement('span');
     dot.part.add('dot');
     this.shadowRoot!.prepend(dot);
+  }
+
+  override get metric(): string {
+    return 'live';
+  }
+
+  protected override get hint(): string {
+    return this.getAttribute('label') ?? 'here now';
   }
 }

@@ -1,6 +1,6 @@
 import type { Change } from '../post-counts.js';
-import { LiveElement } from './live-element.js';
-import { numberFormat } from './numbers.js';
+import { LiveElement, reflect } from './live-element.js';
+import { numberFormat, pluralForm } from './numbers.js';
 import { RollingNumber } from './rolling-number.js';
 
 /** `live-count-change`: a widget has its first number or a new one. */
@@ -17,10 +17,11 @@ export interface LiveCountChange {
 export abstract class NumberElement extends LiveElement {
   /** Has the exact number as its tooltip if a short one is shown. */
   titled: HTMLElement;
-  /** The number with all its digits, once it is shown. */
+  /** The number with all its digits, and the hint, once it is shown. */
   exactText = '';
   protected readonly number = new RollingNumber();
   readonly #exact = document.createElement('span');
+  readonly #unit = document.createElement('span');
   #count: number | undefined;
   #written: number | undefined;
   #isShort = false;
@@ -31,10 +32,18 @@ export abstract class NumberElement extends LiveElement {
     this.titled = element;
     element.part.add('number');
     this.#exact.className = 'exact';
+    this.#unit.part.add('unit');
     this.shadowRoot!.prepend(element);
+    this.shadowRoot!.append(this.#unit);
   }
 
-  abstract get metric(): string;
+  get metric(): string {
+    return this.getAttribute('metric') ?? 'likes';
+  }
+
+  set metric(metric: string | null | undefined) {
+    reflect(this, 'metric', metric);
+  }
 
   /** The newest number; undefined until it arrives. The attribute `data-count` follows in the next animation frame. */
   get count(): number | undefined {
@@ -54,12 +63,13 @@ export abstract class NumberElement extends LiveElement {
   protected override applyChange(change: Change): void {
     super.applyChange(change);
     const { counts, source } = change;
-    const count = counts[this.metric] ?? 0;
+    const { post, metric } = this;
+    if (!this.checkMetric(counts, metric)) return;
+    const count = counts[metric]!;
     const before = this.#count;
     if (count === before) return;
     this.#count = count;
     this.scheduleWrite();
-    const { post, metric } = this;
     this.emit('live-count-change', { post, metric, count, delta: count - (before ?? count), source });
   }
 
@@ -75,10 +85,18 @@ export abstract class NumberElement extends LiveElement {
     const direction = before !== undefined && count < before ? 'down' : 'up';
     this.number.show(text, this.isSeen && before !== undefined ? direction : undefined);
     this.dataset['count'] = String(count);
-    this.#writeExact(exact, text !== exact);
+    const unit = this.getAttribute(pluralForm(this.locale, count)) ?? this.getAttribute('other');
+    this.#unit.textContent = unit && `\xa0${unit}`;
+    const full = unit === null && this.hint ? `${exact} ${this.hint}` : exact;
+    this.#writeExact(full, text !== full);
   }
 
-  /** If the number is short, makes the exact one its tooltip and the text for screen readers. */
+  /** Explains the number unless it has a unit. */
+  protected get hint(): string {
+    return '';
+  }
+
+  /** If the shown number is short, makes the full text its tooltip and the text for screen readers. */
   #writeExact(exact: string, isShort: boolean): void {
     if (exact === this.exactText && isShort === this.#isShort) return;
     const { element } = this.number;
@@ -88,13 +106,14 @@ export abstract class NumberElement extends LiveElement {
     this.#isShort = isShort;
     element.ariaHidden = isShort ? 'true' : null;
     // Visually hidden text costs a layer, so it exists only with a short number.
-    if (isShort) return this.shadowRoot!.append(this.#exact);
+    if (isShort) return this.#unit.before(this.#exact);
     this.titled.removeAttribute('title');
     this.#exact.remove();
   }
 
   #writeNothing(): void {
     this.number.show('');
+    this.#unit.textContent = '';
     this.#writeExact('', false);
     delete this.dataset['count'];
   }

@@ -1,23 +1,27 @@
-const formats = new Map<string, Intl.NumberFormat>();
+const made = new Map<string, unknown>();
 
 /** Shared by all widgets of a language, because creating a format takes longer than formatting a thousand numbers. */
-export function numberFormat(locale: string, notation: 'compact' | 'standard'): Intl.NumberFormat {
-  const key = `${locale} ${notation}`;
-  let format = formats.get(key);
-  if (!format) {
-    format = makeFormat(locale, notation);
-    formats.set(key, format);
-  }
-  return format;
+function share<T>(key: string, locale: string, make: (locale?: string) => T): T {
+  if (!made.has(key + locale)) made.set(key + locale, makeFor(locale, make));
+  return made.get(key + locale) as T;
 }
 
-function makeFormat(locale: string, notation: 'compact' | 'standard'): Intl.NumberFormat {
+function makeFor<T>(locale: string, make: (locale?: string) => T): T {
   try {
-    return new Intl.NumberFormat(locale, { notation });
+    return make(locale);
   } catch {
     // The `lang` attribute may hold anything.
-    return new Intl.NumberFormat(undefined, { notation });
+    return make();
   }
+}
+
+export function numberFormat(locale: string, notation: 'compact' | 'standard'): Intl.NumberFormat {
+  return share(notation, locale, (known) => new Intl.NumberFormat(known, { notation }));
+}
+
+/** `one`, `other` or another plural form of the language. */
+export function pluralForm(locale: string, count: number): string {
+  return share('plural', locale, (known) => new Intl.PluralRules(known)).select(count);
 }
 
 /** The language of the text around the element: the closest `lang`, through shadow roots, else the reader's own. */
