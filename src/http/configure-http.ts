@@ -113,11 +113,15 @@ function takeFromPeers(
   app.useBodyParser('raw', { limit: REQUEST_BYTES_MAX, type: isFromPeer, inflate: false });
 }
 
-/** The protocol promises gzip to clients that accept it. `compression` would send brotli to clients that accept both. */
+/**
+ * The protocol promises gzip to clients that accept it. `compression` would send Brotli to clients that accept both; only files,
+ * which are compressed before (static-files.ts), are sent in it.
+ */
 function compressByGzip(): RequestHandler {
   const compress = compression({ filter: mayCompress, threshold: 0 });
   return (request, response, next) => {
     if (request.headers['accept-encoding'] !== undefined) {
+      response.locals['acceptsBrotli'] = request.acceptsEncodings('br') !== false;
       request.headers['accept-encoding'] = request.acceptsEncodings('gzip') === false ? 'identity' : 'gzip';
     }
     compress(request, response, next);

@@ -3,7 +3,9 @@ import { extname, join, relative, sep } from 'node:path';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NextFunction, Request, Response } from 'express';
 
-const PACKED = '.gz';
+/** Endings of the compressed copies of a file. Brotli comes first, because its files are smaller. */
+const ENDINGS = { br: '.br', gzip: '.gz' } as const;
+const ENCODINGS = Object.keys(ENDINGS) as (keyof typeof ENDINGS)[];
 const INDEX = 'index.html';
 const MOVED_STATUS = 301;
 
@@ -16,12 +18,12 @@ export interface FolderOptions {
 }
 
 /**
- * Serves the files of a folder. Clients that accept gzip get the files that the build has compressed (scripts/compress.mjs):
- * compressing the largest for each request takes about 30 ms of CPU.
+ * Serves the files of a folder. Clients that accept Brotli or gzip get the files that the build has compressed
+ * (scripts/compress.mjs): compressing the largest for each request takes about 30 ms of CPU.
  */
 export function serveFolder(app: NestExpressApplication, folder: string, options: FolderOptions): void {
   const { prefix, servesIndex, setHeaders } = options;
-  const packed = findPacked(folder);
+  const packed = new Map(ENCODINGS.map((one) => [one, findPacked(folder, ENDINGS[one])]));
   const pages = servesIndex ? findPages(folder) : new Set<string>();
   app.use(prefix, (request: Request, response: Response, next: NextFunction) => {
     // At `/docs` the path below the prefix is `/`, too.
@@ -31,7 +33,12 @@ export function serveFolder(app: NestExpressApplication, folder: string, options
       return;
     }
     const path = isFolder && servesIndex ? request.path + INDEX : request.path;
-    if (packed.has(path) && request.acceptsEncodings('gzip') !== false) request.url = path + PACKED;
+    const isAccepted = {
+      br: response.locals['acceptsBrotli'] === true,
+      gzip: request.acceptsEncodings('gzip') !== false,
+    };
+    const encoding = ENCODINGS.find((one) => isAccepted[one] && packed.get(one)!.has(path));
+    if (encoding !== undefined) request.url = path + ENDINGS[encoding];
     next();
   });
   app.useStaticAssets(folder, {
@@ -40,9 +47,10 @@ export function serveFolder(app: NestExpressApplication, folder: string, options
     ...(!servesIndex && { index: false }),
     setHeaders: (response: Response, path: string) => {
       setHeaders?.(response);
-      if (!path.endsWith(PACKED)) return;
-      response.type(extname(path.slice(0, -PACKED.length)));
-      response.setHeader('Content-Encoding', 'gzip');
+      const encoding = ENCODINGS.find((one) => path.endsWith(ENDINGS[one]));
+      if (encoding === undefined) return;
+      response.type(extname(path.slice(0, -ENDINGS[encoding].length)));
+      response.setHeader('Content-Encoding', encoding);
     },
   });
 }
@@ -66,11 +74,11 @@ function findPages(folder: string): ReadonlySet<string> {
 }
 
 /** URL paths of the files that have a compressed copy beside them. Leaves out files that changed after their copy. */
-function findPacked(folder: string): ReadonlySet<string> {
+function findPacked(folder: string, ending: string): ReadonlySet<string> {
   const packed = new Set<string>();
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
-    if (!name.endsWith(PACKED)) continue;
-    const file = join(folder, name.slice(0, -PACKED.length));
+    if (!name.endsWith(ending)) continue;
+    const file = join(folder, name.slice(0, -ending.length));
     const original = statSync(file, { throwIfNoEntry: false });
     if (original === undefined || original.mtimeMs > statSync(join(folder, name)).mtimeMs) continue;
     packed.add(`/${relative(folder, file).replaceAll(sep, '/')}`);
