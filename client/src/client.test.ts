@@ -181,7 +181,7 @@ describe('a client', () => {
     await reached(live, 'synced');
   });
 
-  test('the actor is kept in the storage of the page, and is new for each client if the storage is blocked', async () => {
+  test('the actor is stored with its first like, and is new for each client before that and if the storage is blocked', async () => {
     const actors: unknown[] = [];
     end.onSocket = (socket) => {
       actors.push(socket.handshake.auth['actor']);
@@ -192,11 +192,13 @@ describe('a client', () => {
     blocked.getItem = () => {
       throw new Error('site data is blocked');
     };
-    for (const one of [storage, storage, blocked, blocked]) await end.connect({ storage: one }, '').post('a').view();
+    await end.connect({ storage }, '').post('a').view();
+    expect(storage.length).toBe(0);
+    for (const one of [storage, storage, blocked, blocked]) await end.connect({ storage: one }, '').post('a').like();
     expect(actors[0]).toMatch(/^-?[1-9][0-9]{0,18}$/);
     expect(BigInt.asIntN(64, BigInt(actors[0] as string))).toBe(BigInt(actors[0] as string));
-    expect(actors[1]).toBe(actors[0]);
-    expect(new Set(actors).size).toBe(3);
+    expect(actors[2]).toBe(actors[1]);
+    expect(new Set(actors).size).toBe(4);
   });
 
   test('closing a client rejects waiting and later operations', async () => {

@@ -1,6 +1,7 @@
-import { type Environment, systemEnvironment, type Timer } from './environment.js';
+import { type Environment, type StorageMode, systemEnvironment, type Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
-import { randomId, storedActor } from './identity.js';
+import { parseGateway } from './gateway-url.js';
+import { BrowserActor, randomId } from './identity.js';
 import { LeavingPage } from './leaving-page.js';
 import { MetricRules } from './metric-rules.js';
 import { checkPostId } from './post-id.js';
@@ -16,8 +17,8 @@ const FRAMES_ARRIVED_MS = 3_000;
 
 export interface Options {
   /**
-   * The acting user, 1 to 128 characters. Without it and without a token: a random one, kept in localStorage if possible. `null`: the
-   * client gives no name, and the gateway decides who it is.
+   * The acting user, 1 to 128 characters. Without it and without a token: a random one, which is stored when it first turns something on
+   * or off. `null`: the client gives no name, and the gateway decides who it is.
    */
   readonly actor?: string | null;
   /**
@@ -25,6 +26,8 @@ export interface Options {
    * expired. Its argument is `true` if the gateway rejected the last token: then a new one is needed.
    */
   readonly token?: string | ((refused: boolean) => string | undefined | Promise<string | undefined>);
+  /** Where the client keeps things; `local` by default. With `none` it stores nothing. */
+  readonly storage?: StorageMode | undefined;
   /** Replacements for parts of the browser: a `WebSocket` for Node.js before 22, for example. */
   readonly environment?: Partial<Environment>;
 }
@@ -98,6 +101,7 @@ export class Client implements LiveCounts {
   readonly gateway: string;
   readonly #identity: Pick<Options, 'token' | 'actor'>;
   readonly #environment: Environment;
+  readonly #browserActor: BrowserActor;
   readonly #sessionId = randomId();
   readonly #rules = new MetricRules();
   readonly #session: Session;
@@ -119,8 +123,9 @@ export class Client implements LiveCounts {
     transports: (gateway: string, environment: Environment) => readonly Transport[],
   ) {
     this.#identity = options;
-    const environment = { ...systemEnvironment(), ...options.environment };
+    const environment = { ...systemEnvironment(options.storage), ...options.environment };
     this.#environment = environment;
+    this.#browserActor = new BrowserActor(environment.storage);
     this.gateway = parseGateway(url);
     watchPage(this.gateway, environment.isAutomated);
     const offered = transports(this.gateway, environment);
@@ -192,6 +197,7 @@ export class Client implements LiveCounts {
 
   async #perform(post: string, metric: string, value: boolean | number): Promise<void> {
     if (this.#closed) throw closedError();
+    if (typeof value === 'boolean') this.#browserActor.act();
     const { operation, done } = this.#session.push(post, metric, value);
     this.#subscriptions.act(post, (counts) => counts.addPending(operation));
     this.#connection.start();
@@ -264,9 +270,8 @@ export class Client implements LiveCounts {
     this.#unanswered ??= expectAnswer(this.gateway, this.#environment.clock);
     const { token, actor } = this.#identity;
     const given = typeof token === 'function' ? await token(refused) : token;
-    // The last actor is used again: it stays the same at every connection even if nothing can be stored.
-    const made = (): string => this.#credentials?.actor ?? storedActor(this.#environment.storage);
-    const acting = actor === undefined && given === undefined ? made() : (actor ?? undefined);
+    const isOwn = actor === undefined && given === undefined;
+    const acting = isOwn ? this.#browserActor.read(this.waiting === 0) : (actor ?? undefined);
     const automated = this.#environment.isAutomated || undefined;
     this.#credentials = { token: given, actor: acting, session: this.#sessionId, automated };
     return this.#credentials;
@@ -291,10 +296,4 @@ export class Client implements LiveCounts {
 
 function closedError(): LiveCountsError {
   return new LiveCountsError('CLOSED', 'this client is closed; create another one');
-}
-
-/** Accepts a path alone, too: then it is the page's own gateway. @returns the URL without a slash at its end */
-function parseGateway(url: string): string {
-  const { origin, pathname } = new URL(url, typeof location === 'undefined' ? undefined : location.href);
-  return origin + pathname.replace(/\/$/, '');
 }

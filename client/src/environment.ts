@@ -61,13 +61,16 @@ const systemClock: Clock = {
   },
 };
 
+export type StorageMode = 'local' | 'session' | 'none';
+
 /** The browser's functions, as far as they exist here. */
-export function systemEnvironment(): Environment {
+export function systemEnvironment(mode?: StorageMode): Environment {
+  const ofSession = mode === 'none' ? undefined : browserStorage(() => sessionStorage);
   return {
     clock: systemClock,
     random: Math.random,
-    storage: browserStorage(() => localStorage),
-    sessionStorage: browserStorage(() => sessionStorage),
+    storage: mode && mode !== 'local' ? ofSession : browserStorage(() => localStorage),
+    sessionStorage: ofSession,
     page: typeof document === 'undefined' ? undefined : documentPage(document),
     fetch: (input, init) => fetch(input, init),
     sendBeacon:

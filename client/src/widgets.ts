@@ -1,5 +1,5 @@
 import { createLiveCounts } from './live-counts.js';
-import { findGateway } from './widgets/page-client.js';
+import { findGateway, findStorage } from './widgets/page-client.js';
 import { registerElements } from './widgets/register-elements.js';
 import type { ChoiceTurned, LiveChoice } from './widgets/live-choice.js';
 import type { LiveCount } from './widgets/live-count.js';
@@ -28,4 +28,4 @@ declare global {
 }
 
 /** Loading this defines the elements `live-…`. A script connects to the gateway it came from. */
-registerElements(() => createLiveCounts(findGateway(import.meta.url)));
+registerElements(() => createLiveCounts(findGateway(import.meta.url), { storage: findStorage(import.meta.url) }));

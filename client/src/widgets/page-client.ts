@@ -1,4 +1,5 @@
 import type { LiveCounts } from '../client.js';
+import type { StorageMode } from '../environment.js';
 
 /** Limit for operations made before `connectWidgets` to be acknowledged. */
 const DRAIN_S = 60;
@@ -11,6 +12,11 @@ const followers = new Set<() => void>();
 /** @returns the gateway that serves this script as /client/tallycast.js, under whatever path; else the origin of the script */
 export function findGateway(script: string): string {
   return new URL(/\/client\/tallycast\.js\b/.test(script) ? '..' : '/', script).href;
+}
+
+/** @returns the parameter `storage` of the script: a module cannot read attributes of its tag */
+export function findStorage(script: string): StorageMode | undefined {
+  return (new URL(script).searchParams.get('storage') ?? undefined) as StorageMode | undefined;
 }
 
 /** Sets how the page's client is made if a widget needs it before `connectWidgets` is called. */

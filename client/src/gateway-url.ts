@@ -1,0 +1,5 @@
+/** Accepts a path alone, too: then it is the page's own gateway. @returns the URL without a slash at its end */
+export function parseGateway(url: string): string {
+  const { origin, pathname } = new URL(url, typeof location === 'undefined' ? undefined : location.href);
+  return origin + pathname.replace(/\/$/, '');
+}
