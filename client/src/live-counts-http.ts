@@ -2,6 +2,7 @@ import { Client, type LiveCounts, type Options } from './client.js';
 import { EventsTransport } from './events-transport.js';
 
 export { LiveCountsError } from './errors.js';
+export { postId } from './post-id.js';
 export type { LiveCounts, LiveCountsEvents, Options, Post } from './client.js';
 export type { Change, Counts } from './post-counts.js';
 

@@ -3,6 +3,7 @@ import { EventsTransport } from './events-transport.js';
 import { SocketTransport } from './socket-transport.js';
 
 export { LiveCountsError } from './errors.js';
+export { postId } from './post-id.js';
 export type { LiveCounts, LiveCountsEvents, Options, Post } from './client.js';
 export type { Change, Counts } from './post-counts.js';
 

@@ -50,10 +50,10 @@ async function compile(program: string, module: string, moduleResolution: string
 
 describe('the packed package', () => {
   const MODULES = {
-    'tallycast-client': ['LiveCountsError', 'createLiveCounts'],
-    'tallycast-client/http': ['LiveCountsError', 'createLiveCounts'],
-    'tallycast-client/widgets': ['LiveCountsError', 'connectWidgets', 'createLiveCounts'],
-    'tallycast-client/widgets/http': ['LiveCountsError', 'connectWidgets', 'createLiveCounts'],
+    'tallycast-client': ['LiveCountsError', 'createLiveCounts', 'postId'],
+    'tallycast-client/http': ['LiveCountsError', 'createLiveCounts', 'postId'],
+    'tallycast-client/widgets': ['LiveCountsError', 'connectWidgets', 'createLiveCounts', 'postId'],
+    'tallycast-client/widgets/http': ['LiveCountsError', 'connectWidgets', 'createLiveCounts', 'postId'],
     'tallycast-client/react': ['LiveCountsProvider', 'useChoice', 'useLiveCounts', 'useView'],
   };
 

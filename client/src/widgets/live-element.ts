@@ -1,6 +1,7 @@
 import type { LiveCounts, Post } from '../client.js';
 import { LiveCountsError } from '../errors.js';
 import type { Change, Counts } from '../post-counts.js';
+import { postId } from '../post-id.js';
 import { warnOnce } from '../warn.js';
 import { followState } from './client-state.js';
 import { scheduleWrite, cancelWrite } from './render-budget.js';
@@ -44,6 +45,7 @@ export abstract class LiveElement extends Base {
   #received: readonly string[] = [];
   #turns = 0;
   #isUnknown = false;
+  #pageId: string | undefined;
 
   constructor() {
     super();
@@ -53,8 +55,10 @@ export abstract class LiveElement extends Base {
     this.#restoreEarlyProperties();
   }
 
+  /** With `auto` the address that the page had when the element was connected: a page that navigates replaces its elements. */
   get post(): string {
-    return this.getAttribute('post') ?? '';
+    const post = this.getAttribute('post') ?? '';
+    return post === 'auto' ? (this.#pageId ??= postId()) : post;
   }
 
   /** Sets the attribute; `null` and undefined remove it. Frameworks set properties where they exist. */
@@ -74,6 +78,8 @@ export abstract class LiveElement extends Base {
   }
 
   connectedCallback(): void {
+    if (this.#pageId) this.forget();
+    this.#pageId = undefined;
     this.locale = findLocale(this);
     scheduleWrite(this.#write);
     observeVisibility(this, {
