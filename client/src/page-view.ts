@@ -40,7 +40,9 @@ export async function countOnce(live: LiveCounts, post: Post, metric: string): P
  * @returns a function that ends the calls
  */
 export function observeView(viewed: () => void, element: Element | null | undefined): () => void {
-  let isVisible = element === undefined;
+  // A DOM that lays nothing out, such as jsdom, has no observers.
+  const isLaidOut = typeof IntersectionObserver !== 'undefined';
+  let isVisible = element === undefined || (element !== null && !isLaidOut);
   let timer: ReturnType<typeof setTimeout> | undefined;
   const update = (): void => {
     if (isVisible && !document.hidden) {
@@ -50,21 +52,25 @@ export function observeView(viewed: () => void, element: Element | null | undefi
       timer = undefined;
     }
   };
-  const observer = new IntersectionObserver(
-    (entries) => {
-      const { intersectionRatio, intersectionRect, rootBounds } = entries.at(-1)!;
-      // In a frame of another origin the viewport is unknown.
-      const half = (rootBounds?.height ?? Infinity) / 2;
-      isVisible = intersectionRatio >= 0.5 || intersectionRect.height >= half;
-      update();
-    },
-    { threshold: THRESHOLDS },
-  );
-  if (element) observer.observe(element);
+  const observe = (target: Element): IntersectionObserver => {
+    const observer = new IntersectionObserver(
+      (entries) => {
+        const { intersectionRatio, intersectionRect, rootBounds } = entries.at(-1)!;
+        // In a frame of another origin the viewport is unknown.
+        const half = (rootBounds?.height ?? Infinity) / 2;
+        isVisible = intersectionRatio >= 0.5 || intersectionRect.height >= half;
+        update();
+      },
+      { threshold: THRESHOLDS },
+    );
+    observer.observe(target);
+    return observer;
+  };
+  const observer = element && isLaidOut ? observe(element) : undefined;
   document.addEventListener('visibilitychange', update);
   update();
   return () => {
-    observer.disconnect();
+    observer?.disconnect();
     document.removeEventListener('visibilitychange', update);
     clearTimeout(timer);
   };

@@ -60,7 +60,7 @@ export class LiveChoice extends LiveElement {
       const isOn = this.on.includes(option);
       label.textContent = button.ariaLabel = labels.get(option)!;
       button.ariaPressed = String(isOn);
-      pill.part.toggle('chosen', isOn);
+      pill.setAttribute('part', isOn ? 'button chosen' : 'button');
       count.live = this.live;
       for (const name of ['post', 'notation', 'lang']) reflect(count, name, this.getAttribute(name));
     }
@@ -75,7 +75,7 @@ export class LiveChoice extends LiveElement {
 
   #makePill(option: string): HTMLElement {
     const label = document.createElement('span');
-    label.part.add('label');
+    label.setAttribute('part', 'label');
     // The button has the same name.
     label.ariaHidden = 'true';
     const count = new LiveCount();

@@ -63,7 +63,7 @@ function makeIcon(path: SVGElement): HTMLElement {
   const icon = document.createElementNS(SVG, 'svg');
   icon.setAttribute('viewBox', '0 0 24 24');
   icon.setAttribute('aria-hidden', 'true');
-  icon.part.add('icon');
+  icon.setAttribute('part', 'icon');
   icon.append(path);
   slot.append(icon);
   return slot;

@@ -7,7 +7,7 @@ export class LiveViewers extends NumberElement {
   constructor() {
     super();
     const dot = document.createElement('span');
-    dot.part.add('dot');
+    dot.setAttribute('part', 'dot');
     this.shadowRoot!.prepend(dot);
   }
 

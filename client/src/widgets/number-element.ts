@@ -30,9 +30,9 @@ export abstract class NumberElement extends LiveElement {
     super();
     const { element } = this.number;
     this.titled = element;
-    element.part.add('number');
+    element.setAttribute('part', 'number');
     this.#exact.className = 'exact';
-    this.#unit.part.add('unit');
+    this.#unit.setAttribute('part', 'unit');
     this.shadowRoot!.prepend(element);
     this.shadowRoot!.append(this.#unit);
   }

@@ -4,7 +4,7 @@
  */
 export function makePill(press: () => void, ...content: readonly Node[]): HTMLElement {
   const pill = document.createElement('span');
-  pill.part.add('button');
+  pill.setAttribute('part', 'button');
   const button = document.createElement('button');
   button.type = 'button';
   button.addEventListener('click', press);

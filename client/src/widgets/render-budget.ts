@@ -20,13 +20,19 @@ export function currentRenderShare(): number {
   return renderShare;
 }
 
+/** A DOM that draws nothing, such as jsdom, has no animation frames. */
+function nextFrame(call: (nowMs: number) => void): void {
+  if (typeof requestAnimationFrame === 'undefined') setTimeout(() => call(performance.now()), 16);
+  else requestAnimationFrame(call);
+}
+
 /** Calls `write` once in a coming animation frame, however often it is scheduled. Only these calls write to the DOM. */
 export function scheduleWrite(write: () => void): void {
   waiting.add(write);
   if (isRunning) return;
   isRunning = true;
   lastMs = 0;
-  requestAnimationFrame(writeFrame);
+  nextFrame(writeFrame);
 }
 
 export function cancelWrite(write: () => void): void {
@@ -41,7 +47,7 @@ function writeFrame(nowMs: number): void {
   lastMs = nowMs;
   isRunning = waiting.size > 0;
   if (!isRunning) return;
-  requestAnimationFrame(writeFrame);
+  nextFrame(writeFrame);
   let left = Math.ceil(WRITES_MAX * renderShare);
   for (const write of waiting) {
     if (left-- === 0) break;

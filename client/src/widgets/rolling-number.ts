@@ -13,6 +13,8 @@ const rolling = new Set<RollingNumber>();
 let reducedMotion: MediaQueryList | undefined;
 
 function prefersReducedMotion(): boolean {
+  // A DOM without styles, such as jsdom, moves nothing.
+  if (typeof matchMedia === 'undefined') return true;
   if (!reducedMotion) {
     reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
     reducedMotion.addEventListener('change', () => {

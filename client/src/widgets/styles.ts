@@ -85,7 +85,8 @@ let sheet: CSSStyleSheet | undefined;
 export function styleSheet(): CSSStyleSheet {
   if (!sheet) {
     sheet = new CSSStyleSheet();
-    sheet.replaceSync(CSS);
+    // jsdom has the class without this method.
+    if ('replaceSync' in sheet) sheet.replaceSync(CSS);
   }
   return sheet;
 }
