@@ -18,8 +18,6 @@ const RETRY_MS = 1_000;
 const STRANDED_MS = 60_000;
 /** A gateway recognises a retry for an hour; 5 min less, to allow for clocks and latency. A page may sleep longer. */
 const RECOGNISED_MS = 55 * 60_000;
-/** How an operation ends whose request was lost: it is retried. */
-const LOST: Failure = { ok: false, error: { code: 'UNAVAILABLE', message: '', retryable: true } };
 
 /** Receives the progress of each operation: `sent` once or more, then `acknowledged` or `refused` once. */
 export interface SessionListener {
@@ -39,6 +37,8 @@ export interface UnacknowledgedOperation {
 interface QueuedOperation extends UnacknowledgedOperation {
   sentOver: Transport['kind'] | undefined;
   sentAtMs: number;
+  /** Its part of the queue: 0 if it was sent, 1 if a toggle waits on its post, else 2. */
+  rank: number;
   /** Its answer, or over HTTP its retry, is due on this connection. */
   isInFlight: boolean;
   resolve(): void;
@@ -92,7 +92,7 @@ export class Session {
     }
     const operation = { id: ++this.#lastId, seq: Infinity, post, metric, value };
     const done = new Promise<void>((resolve, reject) => {
-      this.#queue.push({ operation, sentOver: undefined, sentAtMs: 0, isInFlight: false, resolve, reject });
+      this.#queue.push({ operation, sentOver: undefined, sentAtMs: 0, rank: 0, isInFlight: false, resolve, reject });
     });
     if (typeof value === 'number' && !this.#isFrameDue) {
       this.#isFrameDue = true;
@@ -137,7 +137,7 @@ export class Session {
       // One step only: an event that follows the answer is delivered right after it.
       answer.then(
         (answer) => this.#handleAnswer(connection, entry, answer),
-        () => this.#handleAnswer(connection, entry, LOST),
+        () => this.#handleAnswer(connection, entry),
       );
     }
     // Last, because listeners may make further operations.
@@ -153,39 +153,34 @@ export class Session {
 
   /** The operations that may go out now. It marks them as sent. */
   #takeSendable(): QueuedOperation[] {
-    const urgent = this.#arrange();
+    this.#arrange();
     const room = { socket: this.#kind === 'socket' && !this.#pause ? WINDOW : 0, events: REQUESTS_MAX };
-    /** By post, whether further operations may follow those before them over the socket. */
-    const isOpen = new Map<string, boolean>();
+    /** By post: 1 while all its operations so far are on their way over the socket, so that others may follow them, else 2. */
+    const ahead = new Map<string, number>();
     return this.#queue.filter((entry) => {
       const { post } = entry.operation;
       const kind = entry.sentOver ?? this.#kind;
-      const isSocket = kind === 'socket';
-      const isHeld = !entry.sentOver && this.#isFrameDue && !urgent.has(post);
-      const follows = isOpen.get(post) ?? true;
-      const isTaken = !entry.isInFlight && room[kind] > 0 && !isHeld && (isSocket ? follows : !isOpen.has(post));
+      const before = ahead.get(post) ?? 0;
+      const isHeld = this.#isFrameDue && entry.rank > 1;
+      const limit = kind === 'socket' ? 1 : 0;
+      const isTaken = !entry.isInFlight && room[kind] > 0 && !isHeld && before <= limit;
       if (isTaken) this.#markSent(entry);
-      if (isTaken || entry.isInFlight) room[kind]--;
-      // An operation that was sent before keeps its place: the socket waits for it.
-      else if (isSocket && entry.sentOver) room.socket = 0;
-      isOpen.set(post, isSocket && follows && (isTaken || entry.isInFlight));
       entry.isInFlight ||= isTaken;
+      if (entry.isInFlight) room[kind]--;
+      // An operation that was sent before keeps its place: the socket waits for it.
+      else if (limit && entry.sentOver) room.socket = 0;
+      ahead.set(post, limit && entry.isInFlight ? Math.max(before, 1) : 2);
       return isTaken;
     });
   }
 
-  /**
-   * Moves what was not sent yet behind the rest, posts with a toggle among it first.
-   * @returns those posts
-   */
-  #arrange(): ReadonlySet<string> {
-    const urgent = new Set<string>();
-    for (const { operation, sentOver } of this.#queue)
-      if (!sentOver && typeof operation.value === 'boolean') urgent.add(operation.post);
-    const rank = ({ operation, sentOver }: QueuedOperation): number =>
-      sentOver ? 0 : urgent.has(operation.post) ? 1 : 2;
-    this.#queue.sort((a, b) => rank(a) - rank(b));
-    return urgent;
+  /** Moves what was not sent yet behind the rest, posts with a toggle among it first. */
+  #arrange(): void {
+    const isUnsentToggle = ({ operation, sentOver }: QueuedOperation): boolean =>
+      !sentOver && typeof operation.value === 'boolean';
+    const urgent = new Set(this.#queue.filter(isUnsentToggle).map(({ operation }) => operation.post));
+    for (const entry of this.#queue) entry.rank = entry.sentOver ? 0 : urgent.has(entry.operation.post) ? 1 : 2;
+    this.#queue.sort((a, b) => a.rank - b.rank);
   }
 
   #markSent(entry: QueuedOperation): void {
@@ -195,17 +190,18 @@ export class Session {
     entry.sentAtMs = this.clock.nowMs();
   }
 
-  #handleAnswer(connection: TransportConnection, entry: QueuedOperation, answer: Acknowledgement | Failure): void {
+  /** @param answer undefined if the request was lost */
+  #handleAnswer(connection: TransportConnection, entry: QueuedOperation, answer?: Acknowledgement | Failure): void {
     // Another connection has replaced this one, or the operation was answered already: ignore a late answer.
     if (connection !== this.#connection || !this.#queue.includes(entry)) return;
-    if (answer.ok) {
+    if (answer?.ok) {
       this.#remove(entry);
       this.listener.acknowledged(entry.operation, answer);
       entry.resolve();
-    } else if (answer.error.retryable) {
-      return this.#retryLater(connection, entry, answer.error.retryAfterMs ?? RETRY_MS);
-    } else {
+    } else if (answer && !answer.error.retryable) {
       this.#reject(entry, LiveCountsError.from(answer.error));
+    } else {
+      return this.#retryLater(connection, entry, answer?.error.retryAfterMs ?? RETRY_MS);
     }
     this.send();
   }
