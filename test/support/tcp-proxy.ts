@@ -30,9 +30,13 @@ const HOST = '127.0.0.1';
 /**
  * Starts a proxy on a free port. Its server need not run yet. `to` is read for each connection: a changing one makes the
  * proxy a balancer. End it with `close`.
+ * @param delayMs how long everything takes, each way
  */
-export async function startProxy(to: { readonly host?: string; readonly port: number }): Promise<TcpProxy> {
-  const proxy = new LoopbackProxy(to, await freePort());
+export async function startProxy(
+  to: { readonly host?: string; readonly port: number },
+  delayMs = 0,
+): Promise<TcpProxy> {
+  const proxy = new LoopbackProxy(to, await freePort(), delayMs);
   await proxy.listening();
   return proxy;
 }
@@ -46,6 +50,7 @@ class LoopbackProxy implements TcpProxy {
   constructor(
     private readonly to: { readonly host?: string; readonly port: number },
     readonly port: number,
+    private readonly delayMs: number,
   ) {}
 
   get connections(): number {
@@ -92,7 +97,7 @@ class LoopbackProxy implements TcpProxy {
   #connect(client: Socket): void {
     const { host = HOST, port } = this.to;
     const server = connect({ host, port, allowHalfOpen: true });
-    const connection = new ProxiedConnection(client, server, (chunk) => this.onReply?.(chunk) ?? 'pass');
+    const connection = new ProxiedConnection(client, server, (chunk) => this.onReply?.(chunk) ?? 'pass', this.delayMs);
     if (this.#isStalled) connection.stall();
     this.#connections.add(connection);
     void connection.closed.then(() => this.#connections.delete(connection));
@@ -108,6 +113,7 @@ class ProxiedConnection {
     private readonly client: Socket,
     private readonly server: Socket,
     onReply: (chunk: Buffer) => 'pass' | 'drop',
+    private readonly delayMs: number,
   ) {
     this.#forward(client, server, () => 'pass');
     this.#forward(server, client, onReply);
@@ -134,14 +140,19 @@ class ProxiedConnection {
   #forward(from: Socket, to: Socket, judge: (chunk: Buffer) => 'pass' | 'drop'): void {
     from.on('data', (chunk: Buffer) => {
       if (judge(chunk) === 'drop') return this.#drop();
-      if (!to.write(chunk)) from.pause();
+      this.#later(() => to.writable && !to.write(chunk) && from.pause());
     });
     to.on('drain', () => this.#resumeReading(from, to));
-    from.on('end', () => to.end());
+    from.on('end', () => this.#later(() => to.end()));
     // 'close' follows and reports the error.
     from.on('error', () => undefined);
     // Without an error, bytes that were written already still reach the other side.
-    from.on('close', (hadError) => (hadError ? to.destroy() : to.destroySoon()));
+    from.on('close', (hadError) => this.#later(() => (hadError ? to.destroy() : to.destroySoon())));
+  }
+
+  #later(call: () => void): void {
+    if (this.delayMs === 0) call();
+    else setTimeout(call, this.delayMs);
   }
 
   /** The client still gets the chunks before. */
