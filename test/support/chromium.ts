@@ -37,6 +37,8 @@ export const DRIVEN_BY_A_PERSON = [
   '--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36',
 ] as const;
 
+export const CHROMIUM = process.env['CHROMIUM_BIN'] ?? '/usr/bin/chromium';
+
 /** Starts a headless Chromium: the one in CHROMIUM_BIN, else Debian's. Close it in `afterAll`. */
 export function launchChromium(args: readonly string[] = []): Promise<Browser> {
   return launchAutomated([...DRIVEN_BY_A_PERSON, ...args]);
@@ -47,11 +49,15 @@ export async function launchAutomated(
   args: readonly string[] = [],
   ignoreDefaultArgs: string[] = [],
 ): Promise<Browser> {
-  const executablePath = process.env['CHROMIUM_BIN'] ?? '/usr/bin/chromium';
   try {
-    return await chromium.launch({ executablePath, args: [...ARGS, ...args], ignoreDefaultArgs, timeout: LIMIT_MS });
+    return await chromium.launch({
+      executablePath: CHROMIUM,
+      args: [...ARGS, ...args],
+      ignoreDefaultArgs,
+      timeout: LIMIT_MS,
+    });
   } catch (error) {
-    const message = `${executablePath} does not start: apt-get install chromium, or set CHROMIUM_BIN to one`;
+    const message = `${CHROMIUM} does not start: apt-get install chromium, or set CHROMIUM_BIN to one`;
     throw new Error(message, { cause: error });
   }
 }
