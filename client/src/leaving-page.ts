@@ -53,10 +53,10 @@ export class LeavingPage {
   /** The page is hidden or left. Does nothing unless there are operations that have not left. */
   leave(credentials: Credentials): void {
     const { unacknowledged } = this.session;
-    const lastSeq = unacknowledged.at(-1)?.operation.seq ?? 0;
+    const lastSeq = unacknowledged.at(-1)?.seq ?? 0;
     if (lastSeq <= this.#leftSeq) return;
     this.session.markAllSent();
-    this.#leftSeq = unacknowledged.at(-1)!.operation.seq;
+    this.#leftSeq = unacknowledged.at(-1)!.seq;
     const events = toEvents(unacknowledged, credentials.session);
     this.#store(credentials, { url: this.url, atMs: unacknowledged[0]!.sentAtMs, events });
     let body = toBody(credentials, events);
@@ -68,7 +68,7 @@ export class LeavingPage {
 
   /** An operation was acknowledged or refused. The entry stays until that is so for all of its operations. */
   update(credentials: Credentials): void {
-    const firstSeq = this.session.unacknowledged[0]?.operation.seq ?? Infinity;
+    const firstSeq = this.session.unacknowledged[0]?.seq ?? Infinity;
     if (this.#leftSeq === 0 || firstSeq <= this.#leftSeq) return;
     this.#leftSeq = 0;
     this.#storage?.removeItem(NAME_PREFIX + credentials.session);

@@ -22,8 +22,7 @@ export function requestKey(session: string, seq: number, n: number): string {
 /** The first operations as events, which the gateway takes for the same as those that a connection of their kind sends. */
 export function toEvents(operations: readonly UnacknowledgedOperation[], session: string): PostedEvent[] {
   const events: PostedEvent[] = [];
-  for (const { operation, sentOver } of operations) {
-    const { seq, post, metric, value } = operation;
+  for (const { seq, post, metric, value, sentOver } of operations) {
     const isOverHttp = sentOver === 'events';
     const isToggle = typeof value === 'boolean';
     const times = isOverHttp && !isToggle ? value : 1;

@@ -7,8 +7,7 @@ describe('a session over HTTP', () => {
     const connection = new ManualConnection();
     session.attach(connection, 'events');
     for (const post of ['a', 'a', 'b', 'c', 'd', 'e', 'f']) push(1, post);
-    const sent = (): string[] =>
-      session.unacknowledged.filter(({ sentOver }) => sentOver).map(({ operation }) => operation.post);
+    const sent = (): string[] => session.unacknowledged.filter(({ sentOver }) => sentOver).map(({ post }) => post);
     expect(sent().join('')).toBe('abcde');
     await connection.answer();
     expect(sent().join('')).toBe('bcdea');
@@ -53,7 +52,7 @@ describe('a session that changes its transport', () => {
     push(1);
     push(1, 'q');
     expect(events.seqs).toEqual([2]);
-    expect(session.unacknowledged.map(({ operation }) => operation.post)).toEqual(['p', 'p', 'q']);
+    expect(session.unacknowledged.map(({ post }) => post)).toEqual(['p', 'p', 'q']);
   });
 
   test('without a socket for a minute a toggle is set again over HTTP, and an addition is rejected as unknown', async () => {

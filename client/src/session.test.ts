@@ -27,7 +27,7 @@ describe('a session over a socket', () => {
     const { clock, session, toggle } = begin();
     const connection = new ManualConnection();
     session.attach(connection, 'socket');
-    const posts = (): string[] => session.unacknowledged.map(({ operation: { post, metric } }) => `${post} ${metric}`);
+    const posts = (): string[] => session.unacknowledged.map(({ post, metric }) => `${post} ${metric}`);
     for (const post of ['a', 'b', 'c']) session.push(post, 'views', 1);
     session.send();
     expect(connection.seqs).toEqual([]);
@@ -46,7 +46,7 @@ describe('a session over a socket', () => {
     void toggle('b', true);
     push(1, 'b');
     session.attach(new ManualConnection(), 'socket');
-    const sent = session.unacknowledged.map(({ operation: { id, seq } }) => [seq, id]);
+    const sent = session.unacknowledged.map(({ id, seq }) => [seq, id]);
     expect(sent).toEqual([
       [1, 2],
       [2, 3],

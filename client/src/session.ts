@@ -26,8 +26,7 @@ export interface SessionListener {
   refused(operation: ClientOperation): void;
 }
 
-export interface UnacknowledgedOperation {
-  readonly operation: ClientOperation;
+export interface UnacknowledgedOperation extends ClientOperation {
   /** The transport as whose operation it was sent first: only as such a retry is recognised. */
   readonly sentOver: Transport['kind'] | undefined;
   /** When it was sent for the first time. */
@@ -92,7 +91,8 @@ export class Session {
     }
     const operation = { id: ++this.#lastId, seq: Infinity, post, metric, value };
     const done = new Promise<void>((resolve, reject) => {
-      this.#queue.push({ operation, sentOver: undefined, sentAtMs: 0, rank: 0, isInFlight: false, resolve, reject });
+      const progress = { sentOver: undefined, sentAtMs: 0, rank: 0, isInFlight: false };
+      this.#queue.push({ ...operation, ...progress, resolve, reject });
     });
     if (typeof value === 'number' && !this.#isFrameDue) {
       this.#isFrameDue = true;
@@ -132,8 +132,7 @@ export class Session {
     for (const entry of [...this.#queue]) if (this.#isOutdated(entry)) this.#giveUp(entry);
     const entries = this.#takeSendable();
     for (const entry of entries) {
-      const { operation, sentOver } = entry;
-      const answer = sentOver === this.#kind ? connection.operate(operation) : this.operateOverHttp(operation);
+      const answer = entry.sentOver === this.#kind ? connection.operate(entry) : this.operateOverHttp(entry);
       // One step only: an event that follows the answer is delivered right after it.
       answer.then(
         (answer) => this.#handleAnswer(connection, entry, answer),
@@ -141,14 +140,14 @@ export class Session {
       );
     }
     // Last, because listeners may make further operations.
-    for (const { operation } of entries) this.listener.sent(operation);
+    for (const entry of entries) this.listener.sent(entry);
   }
 
   /** Records that all operations are on their way, those that were not sent yet over the transport of the last connection. */
   markAllSent(): void {
     this.#arrange();
     for (const entry of this.#queue) this.#markSent(entry);
-    for (const { operation } of [...this.#queue]) this.listener.sent(operation);
+    for (const entry of [...this.#queue]) this.listener.sent(entry);
   }
 
   /** The operations that may go out now. It marks them as sent. */
@@ -158,7 +157,7 @@ export class Session {
     /** By post: 1 while all its operations so far are on their way over the socket, so that others may follow them, else 2. */
     const ahead = new Map<string, number>();
     return this.#queue.filter((entry) => {
-      const { post } = entry.operation;
+      const { post } = entry;
       const kind = entry.sentOver ?? this.#kind;
       const before = ahead.get(post) ?? 0;
       const isHeld = this.#isFrameDue && entry.rank > 1;
@@ -176,16 +175,15 @@ export class Session {
 
   /** Moves what was not sent yet behind the rest, posts with a toggle among it first. */
   #arrange(): void {
-    const isUnsentToggle = ({ operation, sentOver }: QueuedOperation): boolean =>
-      !sentOver && typeof operation.value === 'boolean';
-    const urgent = new Set(this.#queue.filter(isUnsentToggle).map(({ operation }) => operation.post));
-    for (const entry of this.#queue) entry.rank = entry.sentOver ? 0 : urgent.has(entry.operation.post) ? 1 : 2;
+    const toggles = this.#queue.filter(({ value, sentOver }) => !sentOver && typeof value === 'boolean');
+    const urgent = new Set(toggles.map(({ post }) => post));
+    for (const entry of this.#queue) entry.rank = entry.sentOver ? 0 : urgent.has(entry.post) ? 1 : 2;
     this.#queue.sort((a, b) => a.rank - b.rank);
   }
 
   #markSent(entry: QueuedOperation): void {
     if (entry.sentOver) return;
-    entry.operation.seq = ++this.#lastSeq;
+    entry.seq = ++this.#lastSeq;
     entry.sentOver = this.#kind;
     entry.sentAtMs = this.clock.nowMs();
   }
@@ -196,7 +194,7 @@ export class Session {
     if (connection !== this.#connection || !this.#queue.includes(entry)) return;
     if (answer?.ok) {
       this.#remove(entry);
-      this.listener.acknowledged(entry.operation, answer);
+      this.listener.acknowledged(entry, answer);
       entry.resolve();
     } else if (answer && !answer.error.retryable) {
       this.#reject(entry, LiveCountsError.from(answer.error));
@@ -213,7 +211,7 @@ export class Session {
 
   #reject(entry: QueuedOperation, error: LiveCountsError): void {
     this.#remove(entry);
-    this.listener.refused(entry.operation);
+    this.listener.refused(entry);
     entry.reject(error);
   }
 
@@ -229,8 +227,7 @@ export class Session {
    */
   #giveUp(entry: QueuedOperation): void {
     const toggles = this.#queue.filter(
-      ({ operation: { post, value }, sentOver }) =>
-        sentOver && post === entry.operation.post && typeof value === 'boolean',
+      ({ post, value, sentOver }) => sentOver && post === entry.post && typeof value === 'boolean',
     );
     if (toggles.at(-1) === entry) entry.sentOver = undefined;
     else
