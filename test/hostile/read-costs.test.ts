@@ -70,3 +70,19 @@ it('100 requests with consistency=all do not block other requests', async () => 
   const statuses = (await Promise.all(flood)).map(({ status }) => status);
   expect(new Set(statuses)).toEqual(new Set([200, 429]));
 });
+
+it('badges cost an address as much as other reads of a count', async () => {
+  // Time passes at a hundredth of its speed, so that tokens do not come back meanwhile.
+  const slow = await startGateway({ TRUST_PROXY: '127.0.0.1' }, { timeScale: 100 });
+  const count = async (metric: string, address: string): Promise<number> => {
+    const headers = { 'X-Forwarded-For': address };
+    const request = () => requestRaw(`${slow.url}/v1/a/${metric}`, headers);
+    const answers = await Promise.all(Array.from({ length: 600 }, request));
+    const rejected = answers.filter(({ status }) => status !== 200);
+    for (const { status, body } of rejected) expect([status, body]).toEqual([429, expect.stringContaining('reads')]);
+    return answers.length - rejected.length;
+  };
+  const badges = await count('views.svg', '203.0.113.5');
+  expect(badges).toBeLessThan(600);
+  expect(Math.abs(badges - (await count('views', '203.0.113.6')))).toBeLessThan(100);
+});
