@@ -37,8 +37,8 @@ const RECORDED = [
 ] as const;
 /** Each cable hangs above its two regions; the one between the outer regions hangs higher. */
 const CABLES = [
-  ['eu', 'us', 'M115 100 C115 30 285 30 285 100'],
-  ['us', 'ap', 'M315 100 C315 30 485 30 485 100'],
+  ['eu', 'us', 'M115 100 C115 55 285 55 285 100'],
+  ['us', 'ap', 'M315 100 C315 55 485 55 485 100'],
   ['eu', 'ap', 'M85 100 C85 -20 515 -20 515 100'],
 ] as const;
 

@@ -1,3 +1,4 @@
+import './copy.css';
 import { find, setText } from './page.js';
 
 const COPIED_MS = 2_000;

@@ -87,7 +87,7 @@ function showTimes(): void {
 }
 
 function formatMs(ms: number): string {
-  return `${Math.max(1, Math.round(ms))} ms`;
+  return `${Math.max(1, Math.round(ms))}\u00a0ms`;
 }
 
 function describePhones(): string {
