@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
+import { startAddressedProxy } from '../support/addressed-proxy.js';
 import { launchChromium, launchTabs } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
@@ -9,6 +10,14 @@ import { closeWindows } from './windows.js';
 /** The page, Ann and Bob. */
 const WITHOUT_READERS = 3;
 const READERS = 12;
+/** Half of the defaults: two visitors may share an address. */
+const HALF_LIMITS = {
+  MAX_OPS_PER_CONNECTION: '25',
+  MAX_OPS_PER_ADDRESS: '250',
+  MAX_CONNECTIONS_PER_ADDRESS: '100',
+  MAX_NEW_POSTS_PER_ADDRESS: '150',
+  MAX_NEW_ACTORS_PER_ADDRESS: '100',
+};
 
 let browser: Browser;
 let gateway: GatewayProcess;
@@ -124,5 +133,32 @@ test('simulated readers leave a hidden page', async () => {
     await until(async () => (await readViewers(post)) > READERS, 'readers are here again');
   } finally {
     await tabs.close();
+  }
+});
+
+async function countOperations(url: string, result: string): Promise<number> {
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  const found = metrics.matchAll(new RegExp(`^tallycast_operations_total{.*result="${result}"} (\\d+)`, 'gm'));
+  return [...found].reduce((total, [, count]) => total + Number(count), 0);
+}
+
+test('a visitor stays below half of each default limit of an address', async () => {
+  const limited = await startGateway({ TRUST_PROXY: 'loopback', ...HALF_LIMITS });
+  const proxy = await startAddressedProxy(limited, '203.0.113.9');
+  try {
+    const { page, complaints } = await openPage(browser, `${proxy.url}/`);
+    await until(async () => (await value(page, 'acknowledged')) > 200, 'the readers of the first page are counted');
+    for (const path of ['feed', 'wall']) {
+      await page.goto(`${proxy.url}/${path}/`);
+      const before = await countOperations(limited.url, 'applied');
+      await until(
+        async () => (await countOperations(limited.url, 'applied')) > before + 50,
+        'the readers of the page are counted',
+      );
+    }
+    expect(await countOperations(limited.url, 'RATE_LIMITED')).toBe(0);
+    expect(complaints).toEqual([]);
+  } finally {
+    proxy.close();
   }
 });
