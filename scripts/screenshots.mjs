@@ -16,6 +16,8 @@ const FORMAT = process.argv[2] ?? 'webp';
 const QUALITY = 72;
 /** Time until all numbers are shown and animations have ended. */
 const SETTLE_MS = 1_200;
+/** Time for the simulated readers of the first page to make its number grow. */
+const READ_MS = 40_000;
 const READER = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36';
 
 const SIZES = [
@@ -40,7 +42,8 @@ try {
   await mkdir(PICTURES, { recursive: true });
   const readers = await populate();
   for (const size of SIZES) {
-    await take(size, 'article', `${url}/`, likeIt);
+    await take(size, 'first', `${url}/`, unplugBob);
+    await take(size, 'article', `${url}/article/`, likeIt);
     await take(size, 'feed', `${url}/feed/`, scrollAWay);
     await take(size, 'cable', `${url}/cable/`, pullBoth);
     await take(size, 'wall', `${url}/wall/`, sendReaders);
@@ -126,6 +129,18 @@ async function take({ name, ...options }, pageName, address, prepare) {
     console.log(file, Math.round((data.length * 3) / 4 / 1_000), 'kB');
   }
   await context.close();
+}
+
+async function unplugBob(page) {
+  await pause(READ_MS);
+  await page.getByTestId('like').click();
+  await page.locator('[data-testid=latency][data-shown-ms]').waitFor();
+  await page.getByTestId('pull-bob').click();
+  await page.getByTestId('like-bob').click();
+  await page.locator('[data-testid=waiting-bob][data-value="1"]').waitFor();
+  await page.mouse.move(0, 0);
+  // Until the sum is compared again.
+  await pause(2_500);
 }
 
 async function likeIt(page) {
