@@ -80,15 +80,10 @@ function feedItem({ id, title, section, minutes }: Story): string {
       <h2><a href="../article/?post=${id}">${title}</a></h2>
       <p class="counts">
         <live-like post="${id}" notation="standard"></live-like>
-        <span><live-count post="${id}" metric="views" notation="standard"></live-count> ${noun('view')}</span>
-        <span><live-count post="${id}" metric="live" notation="standard"></live-count> ${noun('reader')}</span>
+        <live-count post="${id}" metric="views" notation="standard" one="view" other="views"></live-count>
+        <live-count post="${id}" metric="live" notation="standard" one="reader" other="readers"></live-count>
       </p>
     </li>`;
-}
-
-/** Follows a number; src/page.ts keeps it in the form that the number needs. */
-function noun(one: string): string {
-  return `<span data-one="${one}" data-other="${one}s">${one}s</span>`;
 }
 
 function wallRow({ id, title }: Story): string {
@@ -119,8 +114,8 @@ function side(name: string): string {
             <p class="state" data-testid="state-${who}" data-state="syncing">connecting</p>
           </div>
           <p class="figures">
-            <span><live-count metric="likes" notation="standard" data-testid="likes-${who}"></live-count> ${noun('like')}</span>
-            <span><live-count metric="views" notation="standard" data-testid="views-${who}"></live-count> ${noun('view')}</span>
+            <live-count metric="likes" notation="standard" data-testid="likes-${who}" one="like" other="likes"></live-count>
+            <live-count metric="views" notation="standard" data-testid="views-${who}" one="view" other="views"></live-count>
           </p>
           <div class="actions">
             <live-like notation="standard" data-testid="like-${who}"></live-like>
@@ -169,8 +164,8 @@ function region(name: string): string {
           <p class="state" data-testid="state-${name}" data-state="syncing">connecting</p>
         </div>
         <p class="figures">
-          <span><live-count metric="likes" notation="standard" data-testid="likes-${name}"></live-count> ${noun('like')}</span>
-          <span><live-count metric="views" notation="standard" data-testid="views-${name}"></live-count> ${noun('view')}</span>
+          <live-count metric="likes" notation="standard" data-testid="likes-${name}" one="like" other="likes"></live-count>
+          <live-count metric="views" notation="standard" data-testid="views-${name}" one="view" other="views"></live-count>
         </p>
         <div class="actions">
           <live-like notation="standard" data-testid="like-${name}"></live-like>

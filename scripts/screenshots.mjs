@@ -139,8 +139,7 @@ async function unplugBob(page) {
   await page.getByTestId('like-bob').click();
   await page.locator('[data-testid=waiting-bob][data-value="1"]').waitFor();
   await page.mouse.move(0, 0);
-  // Until the sum is compared again.
-  await pause(2_500);
+  await page.evaluate('scrollTo(0, 0)');
 }
 
 async function likeIt(page) {

@@ -25,23 +25,11 @@ export function gatewayUrl(): string {
  * @param watch wraps that client
  */
 export function connectPage(watch = (live: LiveCounts): LiveCounts => live): LiveCounts {
-  keepPlurals();
   const live = watch(createLiveCounts(gatewayUrl()));
   connectWidgets(live);
   showState(live, find('[data-testid=state]'));
   keepDrill();
   return live;
-}
-
-const plural = new Intl.PluralRules('en');
-
-/** Keeps the nouns behind numbers in the form that the number needs: 1 view, 2 views. */
-function keepPlurals(): void {
-  document.addEventListener('live-count-change', (event) => {
-    const noun = (event.target as HTMLElement).nextElementSibling as HTMLElement | null;
-    const form = noun?.dataset[plural.select((event as CustomEvent<{ count: number }>).detail.count)];
-    if (noun && form !== undefined) setText(noun, form);
-  });
 }
 
 /** The drill of this page is that of the pages that it links to. */
