@@ -72,10 +72,10 @@ export async function likeOverHttp(gateway: string, post: string): Promise<void>
   await fetch(`${gateway}/v1/${post}/likes`, { method: 'PUT', headers, body });
 }
 
-/** Reads the number of subscriptions to posts from the gateway's metrics. */
-export async function countSubscriptions(gateway: string): Promise<number> {
+/** Reads the number of posts that have a subscriber from the gateway's metrics. */
+export async function countWatchedPosts(gateway: string): Promise<number> {
   const metrics = await (await fetch(`${gateway}/metrics`)).text();
-  return Number(/^tallycast_viewer_connections (\d+)/m.exec(metrics)?.[1]);
+  return Number(/^tallycast_watched_posts (\d+)/m.exec(metrics)?.[1]);
 }
 
 export function untilHas(page: Page, testId: string, readValue: string): Promise<void> {

@@ -15,7 +15,7 @@ import {
   likeOverHttp,
   readMoved,
   openPage,
-  countSubscriptions,
+  countWatchedPosts,
   value,
   type Window,
 } from './demo-page.js';
@@ -185,8 +185,8 @@ describe('the feed', () => {
     expect(stops).toBeGreaterThan(5);
     const watched = await value(page, 'watched');
     await until(
-      async () => (await countSubscriptions(gateway.url)) === watched,
-      'the gateway counts as many subscriptions',
+      async () => (await countWatchedPosts(gateway.url)) === watched,
+      'the gateway counts as many watched posts',
     );
   });
 });
