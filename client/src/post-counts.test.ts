@@ -38,6 +38,27 @@ describe('the counts of a post', () => {
     expect(counts.takeChange('remote')).toBeUndefined();
   });
 
+  test('of two changes of a toggle that arrive in the other order the newer one stays', () => {
+    const counts = new PostCounts(new MetricRules());
+    const mine = () => counts.takeChange('remote')?.mine;
+    counts.applySnapshot({ ...update(1, 10), mine: [] });
+    expect(mine()).toEqual([]);
+    counts.applyToggle('likes', true, { e: 'e', v: 4 });
+    counts.applyToggle('likes', false, { e: 'e', v: 3 });
+    expect(mine()).toEqual(['likes']);
+    // Another toggle has a version of its own, and an older snapshot is newer for it.
+    counts.applyToggle('saves', true, { e: 'e', v: 2 });
+    expect(mine()).toEqual(['likes', 'saves']);
+    counts.applySnapshot({ ...update(3, 10), mine: [] });
+    expect(mine()).toEqual(['likes']);
+    counts.acknowledge({ id: 1, metric: 'likes' }, { ok: true, on: false, counts: update(5, 10) });
+    counts.applyToggle('likes', true, { e: 'e', v: 4 });
+    expect(mine()).toEqual([]);
+    // Without a version the last one to arrive is taken, as from older gateways.
+    counts.applyToggle('likes', true);
+    expect(mine()).toEqual(['likes']);
+  });
+
   test('a rejected operation takes back only itself', () => {
     const counts = new PostCounts(new MetricRules());
     counts.applySnapshot({ ...update(1, 0, 10), mine: [] });

@@ -21,6 +21,8 @@ export interface Change {
   readonly source: 'snapshot' | 'remote' | 'local';
 }
 
+type Version = Pick<Update, 'e' | 'v'>;
+
 interface Pending extends ClientOperation {
   /** True once the operation was sent: the gateway's counts may include it already. */
   wasSent: boolean;
@@ -45,7 +47,9 @@ export class PostCounts {
   #gatewayCounts: ReadonlyMap<string, number> | undefined;
   #version: KnownVersion | undefined;
   #toggles = new Set<string>();
-  #toggleVersion: KnownVersion | undefined;
+  /** The version of the last snapshot with toggles; then those of the changes after it, by metric. */
+  #snapshotVersion: KnownVersion | undefined;
+  readonly #toggleVersions = new Map<string, KnownVersion>();
   #receivesToggles = false;
   /** By metric, the change of a toggle that came after the gateway's counts: they may lack it. */
   readonly #lags = new Map<string, number>();
@@ -86,18 +90,14 @@ export class PostCounts {
     const pending = this.#pending.get(id);
     if (pending) pending.isAcknowledged = true;
     if (!counts) return;
-    const isCurrent = !isOlder(counts, this.#toggleVersion);
     // Operations of one post take effect in order, so the counts include those before, answered or not.
     for (const earlier of [...this.#pending.values()]) {
       if (earlier.id >= id) break;
-      if (typeof earlier.value === 'boolean' && isCurrent && !earlier.isAcknowledged)
+      if (typeof earlier.value === 'boolean' && !earlier.isAcknowledged && !this.#isOldToggle(earlier.metric, counts))
         this.applyToggle(earlier.metric, earlier.value);
       this.dropAcknowledged(earlier.id);
     }
-    if (on !== undefined && isCurrent) {
-      this.applyToggle(metric, on);
-      this.#toggleVersion = [counts.e, counts.v];
-    }
+    if (on !== undefined) this.applyToggle(metric, on, counts);
     this.#applyTotals(counts);
     this.#remove(id);
   }
@@ -119,11 +119,16 @@ export class PostCounts {
   applySnapshot(update: Snapshot): void {
     const taken = this.#applyTotals(update);
     const { e, v, mine } = update;
-    // An event stream does not deliver the toggles of other tabs, so its versions say nothing about them.
+    // An older gateway's event stream does not deliver the toggles of other tabs, so its versions say nothing about them.
     this.#receivesToggles = mine !== undefined;
-    if (!mine || isOlder(update, this.#toggleVersion)) return;
+    if (!mine || isOlder(update, this.#snapshotVersion)) return;
+    const newer = [...this.#toggleVersions].filter(([, version]) => isOlder(update, version));
+    const toggles = this.#toggles;
     this.#toggles = new Set(mine);
-    this.#toggleVersion = [e, v];
+    this.#snapshotVersion = [e, v];
+    this.#toggleVersions.clear();
+    for (const [metric, [epoch, version]] of newer)
+      this.applyToggle(metric, toggles.has(metric), { e: epoch, v: version });
     if (!taken) return;
     // Counts and toggles come from the same moment: a toggle that is on is included in the count.
     for (const operation of this.#pending.values()) {
@@ -137,9 +142,14 @@ export class PostCounts {
     this.#applyTotals(update);
   }
 
-  /** Takes a toggle that this actor changed through another connection. It arrives before the counts that include it. */
-  applyToggle(metric: string, on: boolean): void {
+  /**
+   * Takes a toggle that this actor changed through another connection. It arrives before the counts that include it.
+   * @param at the version of those counts: two changes through two gateways may arrive in the other order
+   */
+  applyToggle(metric: string, on: boolean, at: Partial<Version> = {}): void {
     for (const [changed, value] of this.rules.effects({ metric, value: on })) {
+      if (this.#isOldToggle(changed, at)) continue;
+      if (at.e !== undefined) this.#toggleVersions.set(changed, [at.e, at.v!]);
       if (this.#toggles.has(changed) !== value) this.#lags.set(changed, value ? 1 : -1);
       if (value) this.#toggles.add(changed);
       else this.#toggles.delete(changed);
@@ -170,6 +180,10 @@ export class PostCounts {
   get lastEmitted(): Change | undefined {
     if (!this.#lastEmitted) return undefined;
     return { counts: toCounts(this.#lastEmitted.counts), delta: {}, mine: this.#lastEmitted.mine, source: 'snapshot' };
+  }
+
+  #isOldToggle(metric: string, at: Partial<Version>): boolean {
+    return isOlder(at, this.#toggleVersions.get(metric) ?? this.#snapshotVersion);
   }
 
   #gatewayCount(metric: string): number {
@@ -234,8 +248,8 @@ export class PostCounts {
   }
 }
 
-function isOlder({ e, v }: Update, current: KnownVersion | undefined): boolean {
-  return current?.[0] === e && v < current[1];
+function isOlder({ e, v }: Partial<Version>, current: KnownVersion | undefined): boolean {
+  return current !== undefined && current[0] === e && v! < current[1];
 }
 
 function parseCounts(update: Update): Map<string, number> {

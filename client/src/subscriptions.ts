@@ -88,10 +88,10 @@ export class Subscriptions {
     }
   }
 
-  applyToggle({ post, metric, on }: MineEvent): void {
-    const watched = this.#posts.get(post);
+  applyToggle(event: MineEvent): void {
+    const watched = this.#posts.get(event.post);
     if (!watched) return;
-    watched.counts.applyToggle(metric, on);
+    watched.counts.applyToggle(event.metric, event.on, event);
     this.#emitChange(watched, 'remote');
   }
 

@@ -23,7 +23,7 @@ export interface ClientOperation {
 
 export type KnownVersion = readonly [e: string, v: number];
 
-/** Event streams have no actor: there `mine` is left out. */
+/** Without an actor `mine` is left out, and on event streams of older gateways. */
 export type Snapshot = Update & { readonly mine?: readonly string[] };
 
 export interface SubscribeResult extends MetricRules {

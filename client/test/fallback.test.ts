@@ -49,6 +49,25 @@ describe('where no WebSocket gets through', () => {
     await seen.until(({ counts, mine }) => counts.likes === 1 && mine.length === 0);
   });
 
+  test('a like that was made elsewhere, before or meanwhile, is taken back by one click over HTTP', async () => {
+    const tab = connect(gateway.url, { actor: 'cat' });
+    await tab.post('elsewhere').like();
+    const live = createLiveCounts(gateway.url, { actor: 'cat' });
+    const seen = new PostWatcher(live, 'elsewhere');
+    expect(await seen.until(() => true)).toMatchObject({ mine: ['likes'], counts: { likes: 1 } });
+    await live.post('elsewhere').unlike();
+    expect(seen.last).toMatchObject({ mine: [], counts: { likes: 0 } });
+    await tab.post('elsewhere').like();
+    await seen.until(({ mine, counts }) => mine.length === 1 && counts.likes === 1);
+    await live.post('elsewhere').unlike();
+    await seen.until(({ mine, counts }) => mine.length === 0 && counts.likes === 0);
+    // No number went up and down again.
+    expect(seen.changes.map(({ counts }) => counts.likes).filter((likes, n, all) => likes !== all[n - 1])).toEqual([
+      1, 0, 1, 0,
+    ]);
+    live.close();
+  });
+
   test('the client for HTTP only watches and acts as the same actor', async () => {
     const live = createLiveCounts(gateway.url, { actor: 'zoë' });
     const seen = new PostWatcher(live, 'http-only');

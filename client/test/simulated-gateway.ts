@@ -1,20 +1,17 @@
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
-import type { Failure, MetricRules, MineEvent, Update } from '../../src/protocol/messages.js';
+import type { Failure, MineEvent, Update } from '../../src/protocol/messages.js';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import type { Random } from '../../test/support/random.js';
 import type { PostedEvent } from '../src/posted-events.js';
 import { RejectedOperations, RETRY_MS } from './rejected-operations.js';
+import { OPTIONS, PostState, TALLIES, TOGGLES, UNIQUES, METRICS } from './simulated-post.js';
 import type { Acknowledgement, CloseReason, KnownVersion, ClientOperation, Snapshot } from '../src/transport.js';
 
 const TICK_MS = 100;
-export const OPTIONS = ['yes', 'no', 'maybe'];
-const TOGGLES = ['likes', 'saves', ...OPTIONS];
-const TALLIES = ['views', 'shares'];
-const UNIQUES = ['readers'];
-export const METRICS = [...TOGGLES, ...TALLIES, ...UNIQUES];
-export const RULES: MetricRules = { choices: { vote: OPTIONS }, uniques: UNIQUES };
 /** A gateway that shuts down disconnects its clients within this time. */
 const CLOSING_MS = 500;
+/** The longest delay of a message between gateways. */
+const GATEWAY_LAG_MS = 150;
 /** Events wait in a log at most this long. */
 const LOG_LAG_MS = 5_000;
 
@@ -40,13 +37,6 @@ type SequencedOperation = Omit<ClientOperation, 'id'>;
 /** The sender of an operation. It need not be connected. */
 type Sender = Pick<Viewer, 'kind' | 'actor' | 'lose'>;
 
-class PostState {
-  v = 1;
-  /** The actors of toggles and of uniques. */
-  readonly members = new Map([...TOGGLES, ...UNIQUES].map((metric) => [metric, new Set<string>()]));
-  readonly tallies = new Map(TALLIES.map((metric) => [metric, 0]));
-}
-
 /**
  * Gateways that share a store, by the rules of docs/protocol.md: last seqs of sessions, idempotency keys, versions, epochs,
  * a frame each tick to the viewers of changed posts. A test reads from `applied` how much of each operation took effect.
@@ -61,6 +51,8 @@ export class SimulatedGateway {
   readonly partialLists: number[] = [];
   /** Number of messages that subscribed something. */
   subscriptions = 0;
+  /** An older gateway sends no toggles over event streams, and no versions with toggles. */
+  isOld = false;
   /** Posted events wait in a log: they are accepted before they are counted. */
   hasLog = false;
   /** The log is counted in order. */
@@ -71,6 +63,7 @@ export class SimulatedGateway {
   readonly #lastSeqs = new Map<string, number>();
   readonly #keys = new Set<string>();
   readonly #notifications: (() => void)[] = [];
+  readonly #delayed = new Set<() => void>();
   readonly #rejected = new WeakMap<Sender, RejectedOperations>();
   /** The connections of gateways that shut down. */
   readonly #closing = new WeakSet<Sender>();
@@ -166,10 +159,13 @@ export class SimulatedGateway {
 
   snapshots(viewer: Viewer, posts: readonly string[], known: ReadonlyMap<string, KnownVersion>): Snapshot[] {
     this.subscriptions++;
-    if (viewer.kind === 'events') return [...viewer.posts].map((post) => this.update(post));
+    const mine = (post: string): Pick<Snapshot, 'mine'> => {
+      return viewer.kind === 'events' && this.isOld ? {} : { mine: this.mine(post, viewer.actor) };
+    };
+    if (viewer.kind === 'events') return [...viewer.posts].map((post) => ({ ...this.update(post), ...mine(post) }));
     const isKnown = (post: string): boolean => known.get(post)?.join() === [this.#epochName, this.#post(post).v].join();
     const changed = posts.filter((post) => !isKnown(post));
-    return changed.map((post) => ({ ...this.update(post), mine: this.mine(post, viewer.actor) }));
+    return changed.map((post) => ({ ...this.update(post), ...mine(post) }));
   }
 
   /** Sends the changes since the previous tick to their viewers. */
@@ -181,8 +177,9 @@ export class SimulatedGateway {
     this.#changed.clear();
   }
 
-  /** Versions start again, as after a failover; counts are kept. */
+  /** Versions start again, as after a failover; counts are kept. It takes longer than a message between gateways. */
   newEpoch(): void {
+    for (const arrive of [...this.#delayed]) arrive();
     this.#epoch++;
     for (const [post, state] of this.#posts) {
       state.v = 1;
@@ -227,9 +224,10 @@ export class SimulatedGateway {
     const others = value === true && OPTIONS.includes(metric) ? OPTIONS.filter((option) => option !== metric) : [];
     const affected = this.random.chance(0.5) ? [metric, ...others] : [...others, metric];
     const events = affected.map((one) => ({ post, metric: one, on: one === metric && value !== false }));
-    const changes = events.filter((event) => this.#turn(actor, event));
-    if (changes.length === 0) return;
-    this.#post(post).v++;
+    const turned = events.filter((event) => this.#turn(actor, event));
+    if (turned.length === 0) return;
+    const v = ++this.#post(post).v;
+    const changes = this.isOld ? turned : turned.map((event) => ({ ...event, e: this.#epochName, v }));
     this.#recordChange(post, Object.fromEntries(changes.map(({ metric: one, on }) => [one, on ? 1 : -1])));
     if (UNIQUES.includes(metric)) return;
     this.#notifications.push(() => this.#notifyActor(actor, changes, { viewer, metric }));
@@ -247,9 +245,23 @@ export class SimulatedGateway {
     sender: { viewer: Sender | undefined; metric: string },
   ): void {
     for (const viewer of this.viewers) {
-      if (viewer.kind !== 'socket' || viewer.actor !== actor) continue;
-      for (const event of events) if (viewer !== sender.viewer || event.metric !== sender.metric) viewer.mine(event);
+      if ((viewer.kind === 'events' && this.isOld) || viewer.actor !== actor) continue;
+      for (const event of events) {
+        // Operations over HTTP belong to no stream.
+        if (viewer !== sender.viewer || viewer.kind === 'events') this.#delay(() => viewer.mine(event));
+        else if (event.metric !== sender.metric) viewer.mine(event);
+      }
     }
+  }
+
+  /** Changes through two gateways reach a third one in any order. Older gateways have no version to order them by. */
+  #delay(send: () => void): void {
+    const arrive = (): void => {
+      if (this.#delayed.delete(arrive)) send();
+    };
+    this.#delayed.add(arrive);
+    if (this.isOld) arrive();
+    else this.clock.after(this.random.below(GATEWAY_LAG_MS), arrive);
   }
 
   /** @returns whether it was the other way before */

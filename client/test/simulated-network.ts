@@ -13,7 +13,8 @@ import type {
   Transport,
 } from '../src/transport.js';
 import { type Fault, type PostedList, withFault } from './simulated-faults.js';
-import { RULES, type SimulatedGateway, type Viewer } from './simulated-gateway.js';
+import { type SimulatedGateway, type Viewer } from './simulated-gateway.js';
+import { RULES } from './simulated-post.js';
 
 /** The longest delay of a message. */
 const LATENCY_MS = 60;

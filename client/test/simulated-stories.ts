@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { Transport } from '../src/transport.js';
 import type { Fault } from './simulated-faults.js';
-import { OPTIONS } from './simulated-gateway.js';
+import { OPTIONS } from './simulated-post.js';
 import { POSTS, SimulatedWorld } from './simulated-world.js';
 
 export type Step = (world: SimulatedWorld) => void;
@@ -139,11 +139,19 @@ export interface Story {
   readonly steps: readonly (readonly [Step, number])[];
   /** Until this step no socket gets through. */
   readonly socketsFrom: number;
+  readonly isOldGateway: boolean;
 }
 
 export function stories(step: fc.Arbitrary<Step>): fc.Arbitrary<Story> {
   const steps = fc.array(fc.tuple(step, pauseMs), { maxLength: 30 });
-  return fc.record({ seed: fc.nat(), transports: fc.tuple(kinds, kinds, kinds), steps, socketsFrom: fc.nat(10) });
+  const isOldGateway = fc.boolean();
+  return fc.record({
+    seed: fc.nat(),
+    transports: fc.tuple(kinds, kinds, kinds),
+    steps,
+    socketsFrom: fc.nat(10),
+    isOldGateway,
+  });
 }
 
 /**
@@ -151,11 +159,12 @@ export function stories(step: fc.Arbitrary<Step>): fc.Arbitrary<Story> {
  * @param fault planted in all clients
  */
 export async function run(
-  { seed, transports, steps, socketsFrom }: Story,
+  { seed, transports, steps, socketsFrom, isOldGateway }: Story,
   check: (world: SimulatedWorld) => void = () => undefined,
   fault: Fault = {},
 ): Promise<SimulatedWorld> {
   const world = new SimulatedWorld(seed, transports, fault);
+  world.gateway.isOld = isOldGateway;
   world.network.block('socket');
   for (const [at, [step, ms]] of steps.entries()) {
     if (at === socketsFrom) world.network.blocked.clear();

@@ -7,7 +7,8 @@ import type { Change } from '../src/post-counts.js';
 import type { Transport } from '../src/transport.js';
 import { MemoryStorage } from './memory-storage.js';
 import type { Fault } from './simulated-faults.js';
-import { OPTIONS, SimulatedGateway } from './simulated-gateway.js';
+import { SimulatedGateway } from './simulated-gateway.js';
+import { OPTIONS } from './simulated-post.js';
 import { SimulatedNetwork } from './simulated-network.js';
 
 export const POSTS = ['p', 'q'] as const;
