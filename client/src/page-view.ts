@@ -7,7 +7,7 @@ import type { LiveCountsError } from './errors.js';
  */
 const VIEWED_MS = 1_000;
 /** Close together for small shares: a twentieth of an element ten times as high as the viewport fills half of the viewport. */
-const THRESHOLDS = Array.from({ length: 21 }, (_, i) => (i / 20) ** 3 / 2);
+export const THRESHOLDS = Array.from({ length: 21 }, (_, i) => (i / 20) ** 3 / 2);
 
 /** By gateway, post and metric: what this page view has counted. */
 let counted: Set<string>;
@@ -33,45 +33,28 @@ export async function countOnce(live: LiveCounts, post: Post, metric: string): P
   }
 }
 
+/** Whether half of the element is visible, or if it is higher than the viewport, half of the height of the viewport is filled. */
+export function isHalfVisible({ intersectionRatio, intersectionRect, rootBounds }: IntersectionObserverEntry): boolean {
+  // In a frame of another origin the viewport is unknown.
+  return intersectionRatio >= 0.5 || intersectionRect.height >= (rootBounds?.height ?? Infinity) / 2;
+}
+
 /**
- * Calls `viewed` each time that the visitor has seen the element for a second: half of it, or of the height of the viewport
- * if the element is higher. Pages in background tabs and prerendered pages are hidden.
- * @param element undefined: the page; null: none
- * @returns a function that ends the calls
+ * Calls `viewed` each time that something was visible for a second, in a page that was. Pages in background tabs are
+ * hidden, and so are those that the browser loads ahead.
+ * @returns a function to call with whether it is visible
  */
-export function observeView(viewed: () => void, element: Element | null | undefined): () => void {
-  // A DOM that lays nothing out, such as jsdom, has no observers.
-  const isLaidOut = typeof IntersectionObserver !== 'undefined';
-  let isVisible = element === undefined || (element !== null && !isLaidOut);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const update = (): void => {
-    if (isVisible && !document.hidden) {
-      timer ??= setTimeout(viewed, VIEWED_MS);
-    } else {
-      clearTimeout(timer);
-      timer = undefined;
-    }
-  };
-  const observe = (target: Element): IntersectionObserver => {
-    const observer = new IntersectionObserver(
-      (entries) => {
-        const { intersectionRatio, intersectionRect, rootBounds } = entries.at(-1)!;
-        // In a frame of another origin the viewport is unknown.
-        const half = (rootBounds?.height ?? Infinity) / 2;
-        isVisible = intersectionRatio >= 0.5 || intersectionRect.height >= half;
-        update();
-      },
-      { threshold: THRESHOLDS },
-    );
-    observer.observe(target);
-    return observer;
-  };
-  const observer = element && isLaidOut ? observe(element) : undefined;
-  document.addEventListener('visibilitychange', update);
-  update();
-  return () => {
-    observer?.disconnect();
-    document.removeEventListener('visibilitychange', update);
+export function timeView(viewed: () => void): (isVisible: boolean) => void {
+  let isVisible = false;
+  let timer: ReturnType<typeof setTimeout>;
+  const restart = (): void => {
     clearTimeout(timer);
+    if (isVisible && !document.hidden) timer = setTimeout(viewed, VIEWED_MS);
+  };
+  return (is) => {
+    if (is === isVisible) return;
+    isVisible = is;
+    document[is ? 'addEventListener' : 'removeEventListener']('visibilitychange', restart);
+    restart();
   };
 }

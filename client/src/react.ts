@@ -12,7 +12,7 @@ import {
 } from 'react';
 import type { LiveCounts, Post } from './client.js';
 import type { LiveCountsError } from './errors.js';
-import { countOnce, observeView } from './page-view.js';
+import { countOnce, isHalfVisible, THRESHOLDS, timeView } from './page-view.js';
 import type { Change, Counts } from './post-counts.js';
 
 const PageClient = createContext<LiveCounts | undefined>(undefined);
@@ -121,10 +121,23 @@ export function useView(postId: string, live?: LiveCounts): (element: Element | 
   useEffect(() => {
     const post = client.post(postId);
     const count = (): void => void countOnce(client, post, 'views').catch(() => undefined);
-    let stop = (): void => undefined;
+    const update = timeView(count);
+    const stop = (): void => {
+      observer?.disconnect();
+      update(false);
+    };
+    // A DOM that lays nothing out, such as jsdom, has no observers.
+
+    const observe = (entries: IntersectionObserverEntry[]): void => update(isHalfVisible(entries.at(-1)!));
+    const observer =
+      typeof IntersectionObserver === 'undefined'
+        ? undefined
+        : new IntersectionObserver(observe, { threshold: THRESHOLDS });
     viewing.restart = () => {
+      const { element } = viewing;
       stop();
-      stop = observeView(count, viewing.element);
+      update(element === undefined || (element !== null && !observer));
+      if (element) observer?.observe(element);
     };
     viewing.restart();
     return () => {

@@ -158,7 +158,7 @@ describe('once a page view', () => {
       ${LOAD}`);
     for (const count of [1, 2]) {
       await until(async () => (await page.evaluate<number>('failures.length')) === count, `${count} refusals`);
-      await page.evaluate('widgets()[0].hidden = true');
+      await page.evaluate('document.body.append(widgets()[0])');
     }
     expect(await page.evaluate('failures')).toEqual(
       Array(2).fill(expect.objectContaining({ post: 'refused', code: 'BAD_REQUEST' })),

@@ -1,13 +1,14 @@
 import { reflect } from './live-element.js';
-import { countOnce, observeView } from '../page-view.js';
+import { countOnce, timeView } from '../page-view.js';
 import { NumberElement } from './number-element.js';
+import { HALF_SEEN } from './visibility.js';
 
 /**
  * `<live-count post="42" metric="views">`: a count of a post, `likes` by default. With `count` it counts
  * that the visitor has seen it, or with `hidden` the page.
  */
 export class LiveCount extends NumberElement {
-  #stopCounting: (() => void) | undefined;
+  readonly #view = timeView(() => void this.act((post) => countOnce(this.client, post, this.metric)));
 
   override get count(): number | undefined {
     return super.count;
@@ -18,12 +19,13 @@ export class LiveCount extends NumberElement {
     reflect(this, 'count', count === false || count === undefined || count === null ? null : '');
   }
 
+  protected override forget(): void {
+    super.forget();
+    this.#view(false);
+  }
+
   protected override updateViewing(): void {
-    this.#stopCounting?.();
-    this.#stopCounting = undefined;
-    const { hidden, post } = this;
-    if (!this.hasAttribute('count') || post === '' || !(hidden ? this.isConnected : this.isSeen)) return;
-    const count = (): void => void this.act((handle) => countOnce(this.client, handle, this.metric));
-    this.#stopCounting = observeView(count, hidden ? undefined : this);
+    const isVisible = this.hidden ? this.isConnected : this.visibility === HALF_SEEN;
+    this.#view(isVisible && this.hasAttribute('count') && this.post !== '');
   }
 }

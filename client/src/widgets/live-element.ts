@@ -8,7 +8,7 @@ import { scheduleWrite, cancelWrite } from './render-budget.js';
 import { findLocale } from './numbers.js';
 import { followPageClient, pageClient } from './page-client.js';
 import { styleSheet } from './styles.js';
-import { unobserveVisibility, observeVisibility } from './visibility.js';
+import { FAR, NEAR, observeVisibility, unobserveVisibility } from './visibility.js';
 
 /** `live-error`: the gateway rejected a subscription, an operation or the connection. */
 export interface LiveFailure {
@@ -33,7 +33,7 @@ export abstract class LiveElement extends Base {
   /** This user's toggles that are on: as pressed until the client has them, then as the client has them. */
   protected on: readonly string[] = [];
   protected locale = '';
-  protected isSeen = false;
+  protected visibility = FAR;
   /** Whether the element makes the user a viewer of the post. */
   protected readonly present: boolean = false;
   readonly #write = (): void => this.write();
@@ -82,19 +82,8 @@ export abstract class LiveElement extends Base {
     this.#pageId = undefined;
     this.locale = findLocale(this);
     scheduleWrite(this.#write);
-    observeVisibility(this, {
-      near: (isNear) => {
-        if (!isNear) this.isSeen = false;
-        this.updateViewing();
-        if (!this.present) this.#setNear(isNear);
-      },
-      becameVisible: (isSeen) => {
-        this.isSeen = isSeen;
-        this.updateViewing();
-      },
-    });
-    this.updateViewing();
-    if (this.present) this.#setNear(true);
+    this.#setVisibility(FAR);
+    observeVisibility(this, (visibility) => this.#setVisibility(visibility));
   }
 
   /** `moveBefore` moved the element: the subscription continues. */
@@ -105,9 +94,7 @@ export abstract class LiveElement extends Base {
 
   disconnectedCallback(): void {
     unobserveVisibility(this);
-    this.isSeen = false;
-    this.#setNear(false);
-    this.updateViewing();
+    this.#setVisibility(FAR);
     cancelWrite(this.#write);
   }
 
@@ -119,11 +106,11 @@ export abstract class LiveElement extends Base {
     } else if (name === 'lang') {
       this.locale = findLocale(this);
     }
-    if (name !== 'lang') this.updateViewing();
+    this.updateViewing();
     if (this.isConnected) scheduleWrite(this.#write);
   }
 
-  /** Called when the element comes into view or leaves it, and when it is connected or changed. */
+  /** Called when the visibility or an attribute of the element may have changed. */
   protected updateViewing(): void {
     // Subclasses override this.
   }
@@ -190,10 +177,14 @@ export abstract class LiveElement extends Base {
     this.scheduleWrite();
   }
 
-  #setNear(isNear: boolean): void {
-    if (isNear === this.#isNear) return;
-    this.#isNear = isNear;
-    this.#track();
+  #setVisibility(visibility: number): void {
+    this.visibility = visibility;
+    const isNear = visibility >= NEAR || (this.present && this.isConnected);
+    if (isNear !== this.#isNear) {
+      this.#isNear = isNear;
+      this.#track();
+    }
+    this.updateViewing();
   }
 
   /** Subscribes to the post with the right client while the element is near the viewport. */

@@ -2,6 +2,7 @@ import type { Change } from '../post-counts.js';
 import { LiveElement, reflect } from './live-element.js';
 import { numberFormat, pluralForm } from './numbers.js';
 import { RollingNumber } from './rolling-number.js';
+import { SEEN } from './visibility.js';
 
 /** `live-count-change`: a widget has its first number or a new one. */
 export interface LiveCountChange {
@@ -83,7 +84,7 @@ export abstract class NumberElement extends LiveElement {
     const text = numberFormat(this.locale, notation).format(count);
     const exact = notation === 'standard' ? text : numberFormat(this.locale, 'standard').format(count);
     const direction = before !== undefined && count < before ? 'down' : 'up';
-    this.number.show(text, this.isSeen && before !== undefined ? direction : undefined);
+    this.number.show(text, this.visibility >= SEEN && before !== undefined ? direction : undefined);
     this.dataset['count'] = String(count);
     const unit = this.getAttribute(pluralForm(this.locale, count)) ?? this.getAttribute('other');
     this.#unit.textContent = unit && `\xa0${unit}`;
