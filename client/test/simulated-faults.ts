@@ -1,6 +1,12 @@
+import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import type { PostedEvent } from '../src/posted-events.js';
 import type { ClientOperation, Credentials, Transport, TransportConnection } from '../src/transport.js';
-import type { SimulatedNetwork } from './simulated-network.js';
+
+/** The part of the simulated network that faults use. */
+interface Network {
+  readonly clock: SimulatedClock;
+  transport(kind: Transport['kind'], client: number): Transport;
+}
 
 /** A fault that a client could have, planted between it and the network. */
 export interface Fault {
@@ -9,7 +15,7 @@ export interface Fault {
     operation: ClientOperation,
     connection: TransportConnection,
     credentials: Credentials,
-    network: SimulatedNetwork,
+    network: Network,
   ) => ReturnType<TransportConnection['operate']>;
   /** Changes what a page has left when the next visit sends it. */
   readonly resend?: (left: PostedList) => PostedList;
@@ -81,7 +87,7 @@ export const RESENT_AS_NEW: Fault = {
 };
 
 /** The transport of a client that has the fault. */
-export function withFault(transport: Transport, { operate }: Fault, network: SimulatedNetwork): Transport {
+export function withFault(transport: Transport, { operate }: Fault, network: Network): Transport {
   if (!operate || transport.kind !== 'socket') return transport;
   return {
     ...transport,
