@@ -84,6 +84,8 @@ test('a page uses HTTP while sockets are blocked, a socket when one gets through
 test('a like of another tab shows as on while sockets are blocked, and once they are back', async () => {
   proxy.allowSockets();
   const person = await newTimedPerson(browser);
+  // Tabs have one actor if the person has liked something before.
+  await person.addInitScript("localStorage.setItem('tallycast.actor', '84')");
   const acknowledged = countAcknowledgements(person);
   const ann = await openTab(person, proxy.url, 'turned');
   const tab = await openTab(person, proxy.url, 'turned');
