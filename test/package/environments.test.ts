@@ -1,0 +1,64 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { installClient } from '../support/packed-client.js';
+import { LIMIT_MS } from '../support/until.js';
+
+let directory: string;
+let gateway: GatewayProcess;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'tallycast-environments-'));
+  [gateway] = await Promise.all([startGateway({ ALLOWED_ORIGINS: 'http://localhost' }), installClient(directory)]);
+  await writeFile(join(directory, 'package.json'), '{"type":"module"}');
+});
+
+afterAll(async () => {
+  await stopAll();
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** Runs a program in a Node.js process that imports the packed client. @returns what it has printed, as JSON */
+async function run(program: string): Promise<unknown> {
+  const file = join(directory, 'program.mjs');
+  await writeFile(file, program);
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [file, gateway.url], { timeout: LIMIT_MS });
+  expect(stderr).toBe('');
+  return JSON.parse(stdout);
+}
+
+/** The globals of a page in jsdom, which lays nothing out, as test runners set them. */
+const JSDOM_GLOBALS = `
+import { JSDOM } from 'jsdom';
+const { fetch } = globalThis;
+// Node's own fetch takes its own signals only.
+globalThis.fetch = (url, { signal, ...init } = {}) => fetch(url, init);
+const { window } = new JSDOM('<!doctype html><body></body>', { url: 'http://localhost/' });
+for (const name of Object.getOwnPropertyNames(window))
+  if (!(name in globalThis)) Object.defineProperty(globalThis, name, { get: () => window[name], configurable: true });
+for (const name of ['addEventListener', 'removeEventListener', 'dispatchEvent']) globalThis[name] = window[name].bind(window);
+// A DOM takes its own events and signals only.
+for (const name of ['CustomEvent', 'AbortController', 'AbortSignal']) globalThis[name] = window[name];
+`;
+
+test('tags in jsdom keep their content until they have a number, and can be pressed', async () => {
+  const outcome = await run(`${JSDOM_GLOBALS}
+    const { connectWidgets, createLiveCounts } = await import('tallycast-client/widgets');
+    connectWidgets(createLiveCounts(process.argv[2]));
+    document.body.innerHTML = '<live-like post="a">Like</live-like> <live-count post="a" metric="views" count>12</live-count> <live-viewers post="a"></live-viewers>';
+    const [like, count, viewers] = document.body.children;
+    const until = async (is) => { while (!is()) await new Promise((resolve) => setTimeout(resolve, 10)); };
+    const before = [like.textContent, like.shadowRoot.querySelector('button').ariaPressed, count.dataset.count];
+    await until(() => like.dataset.count === '0' && count.dataset.count && viewers.dataset.count);
+    like.shadowRoot.querySelector('button').click();
+    await until(() => like.dataset.count === '1' && like.hasAttribute('data-on'));
+    await until(() => localStorage.length === 1);
+    console.log(JSON.stringify({ before, stored: Object.keys(localStorage) }));
+    process.exit();
+  `);
+  expect(outcome).toEqual({ before: ['Like', null, null], stored: ['tallycast.actor'] });
+});
