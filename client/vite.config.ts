@@ -2,7 +2,27 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig, type Plugin } from 'vite';
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+/** The modules that work without the address of their file. */
+const modules = {
+  index: at('src/live-counts.ts'),
+  http: at('src/live-counts-http.ts'),
+  react: at('src/react.ts'),
+};
+const withReact = {
+  external: ['react'],
+  // Frameworks that render on servers need 'use client' of react.ts, which stays at the top of its module.
+  checks: { moduleLevelDirective: false },
+};
 const names = { entryFileNames: '[name].js', chunkFileNames: 'shared/[name].js' };
+
+/** `require` takes the files of a folder for CommonJS, with their types, if its package.json says so. */
+const markCommonJs: Plugin = {
+  name: 'mark-common-js',
+  generateBundle({ format }) {
+    if (format === 'cjs')
+      this.emitFile({ type: 'asset', fileName: 'package.json', source: '{ "type": "commonjs" }\n' });
+  },
+};
 
 /** Writes the style sheet of the widgets without white space, which minifiers keep in a text. */
 const compactStyles: Plugin = {
@@ -17,13 +37,14 @@ const compactStyles: Plugin = {
 };
 
 /**
- * Two builds of the same source. The modules of the package share chunks, and leave React to the page. `tallycast.js` has
- * the widgets with everything in one file: it is in the package, and in dist/client, which the gateway serves.
+ * Three builds of the same source. The modules of the package share chunks, and leave React to the page; those for
+ * `require` leave out the widgets, which need the address of their file. `tallycast.js` has the widgets with everything in
+ * one file: it is in the package, and in dist/client, which the gateway serves.
  */
 export default defineConfig({
   root: at('.'),
   logLevel: 'warn',
-  plugins: [compactStyles],
+  plugins: [compactStyles, markCommonJs],
   builder: {},
   environments: {
     client: {
@@ -31,17 +52,20 @@ export default defineConfig({
         emptyOutDir: true,
         rolldownOptions: {
           input: {
-            index: at('src/live-counts.ts'),
-            http: at('src/live-counts-http.ts'),
+            ...modules,
             widgets: at('src/widgets.ts'),
             'widgets-http': at('src/widgets/http.ts'),
-            react: at('src/react.ts'),
           },
-          external: ['react'],
-          // Frameworks that render on servers need 'use client' of react.ts, which stays at the top of its module.
-          checks: { moduleLevelDirective: false },
+          ...withReact,
           output: names,
         },
+      },
+    },
+    commonJs: {
+      consumer: 'client',
+      build: {
+        outDir: at('dist/cjs'),
+        rolldownOptions: { input: modules, ...withReact, output: { ...names, format: 'cjs' } },
       },
     },
     script: {

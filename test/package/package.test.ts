@@ -32,8 +32,8 @@ async function runInNode(script: string): Promise<unknown> {
 }
 
 /** Compiles the program. @returns the compiler's errors; an empty string if there are none */
-async function compile(program: string, module: string, moduleResolution: string): Promise<string> {
-  const file = join(directory, `${moduleResolution}.ts`);
+async function compile(program: string, module: string, moduleResolution: string, kind = 'ts'): Promise<string> {
+  const file = join(directory, `${moduleResolution}.${kind}`);
   const config = join(directory, `${moduleResolution}.json`);
   const compilerOptions = {
     ...{ module, moduleResolution, target: 'ES2022', lib: ['ES2022', 'DOM'], types: [], noEmit: true },
@@ -60,6 +60,18 @@ describe('the packed package', () => {
   test.each(Object.entries(MODULES))('Node.js without a DOM can import %s', async (name, exported) => {
     expect(await runInNode(`console.log(JSON.stringify(Object.keys(await import('${name}'))))`)).toEqual(exported);
   });
+
+  test.each(['tallycast-client', 'tallycast-client/http', 'tallycast-client/react'] as const)(
+    'require takes a build of %s for CommonJS with the same exports',
+    async (name) => {
+      const script = `
+        import { createRequire } from 'node:module';
+        const require = createRequire(process.cwd() + '/index.js');
+        const isCommonJs = require.resolve('${name}').includes('/dist/cjs/');
+        console.log(JSON.stringify([isCommonJs, Object.keys(require('${name}')).sort()]));`;
+      expect(await runInNode(script)).toEqual([true, MODULES[name]]);
+    },
+  );
 
   test('the packed package has no dependencies, no sources and no tests', async () => {
     const root = join(directory, 'node_modules', 'tallycast-client');
@@ -149,5 +161,10 @@ describe('the types of the package', () => {
     const last = `NodeNext.ts(${(PROGRAM + wrong).split('\n').length - 1},`;
     expect(found.filter((line) => !line.includes(last))).toEqual([]);
     expect(found.map((line) => /TS\d+/.exec(line)?.[0])).toEqual(['TS2345', 'TS2339']);
+  });
+
+  test('the types are complete for CommonJS under the resolution of Node.js 16', async () => {
+    const program = PROGRAM.replace(/.*widgets.*\n|.*connectWidgets.*\n/g, '');
+    expect(await compile(program, 'Node16', 'Node16', 'cts')).toBe('');
   });
 });
