@@ -75,6 +75,7 @@ test('a client whose address has too many streams gets one error, and its likes 
   await until(() => errors.length === 1, 'the error');
   expect(errors).toEqual([expect.objectContaining(ERROR)]);
   first.close();
+  await until(async () => (await viewers('crowded')) === 0, 'the gateway has noticed the end of the first client');
   await until(() => clock.held === 1, 'only the next attempt is due');
   clock.ring();
   await seen.until(({ counts }) => counts.likes === 1);
