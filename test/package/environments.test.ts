@@ -26,7 +26,10 @@ afterAll(async () => {
 async function run(program: string): Promise<unknown> {
   const file = join(directory, 'program.mjs');
   await writeFile(file, program);
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [file, gateway.url], { timeout: LIMIT_MS });
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [file, gateway.url], {
+    cwd: directory,
+    timeout: LIMIT_MS,
+  });
   expect(stderr).toBe('');
   return JSON.parse(stdout);
 }
@@ -61,4 +64,51 @@ test('tags in jsdom keep their content until they have a number, and can be pres
     process.exit();
   `);
   expect(outcome).toEqual({ before: ['Like', null, null], stored: ['tallycast.actor'] });
+});
+
+/**
+ * Runs in a context with the globals of React Native that the client may use: no document, location, crypto, storage or
+ * TextDecoder, and a URL that has only its text. https://reactnative.dev/docs/javascript-environment
+ */
+const IN_REACT_NATIVE = `
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, resolve } from 'node:path';
+import vm from 'node:vm';
+import { WebSocket } from 'ws';
+class URL { constructor(href) { this.href = href; } get origin() { throw new Error('not implemented'); } }
+const { setTimeout, clearTimeout, queueMicrotask, fetch, AbortController, console } = globalThis;
+const globals = { setTimeout, clearTimeout, queueMicrotask, fetch, AbortController, console, WebSocket, URL };
+const context = vm.createContext({ ...globals, navigator: { product: 'ReactNative' } });
+const load = (file) => {
+  const module = { exports: {} };
+  const requireFrom = (name) => (name === 'react' ? createRequire(import.meta.url)('react') : load(resolve(dirname(file), name)));
+  vm.runInContext('(function (module, exports, require) {' + readFileSync(file, 'utf8') + '\\n})', context)(module, module.exports, requireFrom);
+  return module.exports;
+};
+const dist = resolve('node_modules/tallycast-client/dist/cjs');
+`;
+
+test('the client and the hooks run with the globals of React Native', async () => {
+  const outcome = await run(`${IN_REACT_NATIVE}
+    const hooks = Object.keys(load(dist + '/react.js'));
+    const live = load(dist + '/index.js').createLiveCounts(process.argv[2] + '/');
+    const seen = new Promise((resolve) => live.post('native').subscribe(({ counts }) => counts.likes === 1 && resolve(counts.likes)));
+    await live.post('native').like();
+    console.log(JSON.stringify([await seen, hooks.includes('useLiveCounts'), live.gateway === process.argv[2]]));
+    process.exit();
+  `);
+  expect(outcome).toEqual([1, true, true]);
+});
+
+test('the client runs in a Node.js without crypto', async () => {
+  const outcome = await run(`
+    delete globalThis.crypto;
+    const { createLiveCounts } = await import('tallycast-client');
+    const live = createLiveCounts(process.argv[2]);
+    await live.post('without-crypto').like();
+    console.log(JSON.stringify(typeof crypto));
+    process.exit();
+  `);
+  expect(outcome).toBe('undefined');
 });
