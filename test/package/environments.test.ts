@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
+import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 import { installClient } from '../support/packed-client.js';
 import { LIMIT_MS } from '../support/until.js';
 
@@ -23,10 +23,10 @@ afterAll(async () => {
 });
 
 /** Runs a program in a Node.js process that imports the packed client. @returns what it has printed, as JSON */
-async function run(program: string): Promise<unknown> {
+async function run(program: string, flags: readonly string[] = []): Promise<unknown> {
   const file = join(directory, 'program.mjs');
   await writeFile(file, program);
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [file, gateway.url], {
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [...flags, file, gateway.url], {
     cwd: directory,
     timeout: LIMIT_MS,
   });
@@ -36,7 +36,8 @@ async function run(program: string): Promise<unknown> {
 
 /** The globals of a page in jsdom, which lays nothing out, as test runners set them. */
 const JSDOM_GLOBALS = `
-import { JSDOM } from 'jsdom';
+import { createRequire } from 'node:module';
+const { JSDOM } = createRequire('${join(ROOT, 'package.json')}')('jsdom');
 const { fetch } = globalThis;
 // Node's own fetch takes its own signals only.
 globalThis.fetch = (url, { signal, ...init } = {}) => fetch(url, init);
@@ -111,4 +112,42 @@ test('the client runs in a Node.js without crypto', async () => {
     process.exit();
   `);
   expect(outcome).toBe('undefined');
+});
+
+test('the hooks and tags render on a server and hydrate in React 18 without a complaint of React', async () => {
+  const modules = join(directory, 'node_modules');
+  const installed = join(ROOT, 'node_modules');
+  for (const name of ['react', 'react-dom']) {
+    await unlink(join(modules, name));
+    await symlink(join(installed, `${name}-18`), join(modules, name));
+  }
+  await symlink(join(installed, 'react-dom-18', 'node_modules', 'scheduler'), join(modules, 'scheduler'));
+  await symlink(join(installed, 'loose-envify'), join(modules, 'loose-envify'));
+  const program = `${JSDOM_GLOBALS}
+    const complaints = [];
+    for (const name of ['error', 'warn']) console[name] = (...texts) => complaints.push(texts.join(' '));
+    const { createElement: h, StrictMode, version } = (await import('react')).default;
+    const { hydrateRoot } = (await import('react-dom/client')).default;
+    const { renderToString } = (await import('react-dom/server')).default;
+    const { createLiveCounts } = await import('tallycast-client');
+    await import('tallycast-client/widgets');
+    const { LiveCountsProvider, useLiveCounts } = await import('tallycast-client/react');
+    function Likes() {
+      const { counts } = useLiveCounts('react-18');
+      return h('p', null, String(counts?.likes), h('live-like', { post: 'react-18', suppressHydrationWarning: true }, 'Like'));
+    }
+    const live = createLiveCounts(process.argv[2]);
+    const page = h(StrictMode, null, h(LiveCountsProvider, { live }, h(Likes)));
+    document.body.innerHTML = '<main></main>';
+    const root = document.querySelector('main');
+    const html = (root.innerHTML = renderToString(page));
+    hydrateRoot(root, page, { onRecoverableError: (error) => complaints.push(String(error)) });
+    while (!root.textContent.startsWith('0')) await new Promise((resolve) => setTimeout(resolve, 10));
+    console.log(JSON.stringify({ version, html, complaints }));
+    process.exit();
+  `;
+  // Packages behind links would otherwise find the React beside their own files.
+  const outcome = await run(program, ['--preserve-symlinks']);
+  const html = '<p>undefined<live-like post="react-18">Like</live-like></p>';
+  expect(outcome).toEqual({ version: '18.3.1', html, complaints: [] });
 });

@@ -7,7 +7,7 @@ import { ROOT } from './gateway-process.js';
 
 const run = promisify(execFile);
 /** Packages that users of the client have installed. */
-const LINKED_PACKAGES = ['react', 'react-dom', '@types/react', '@types/react-dom', '@types/node', 'vite', 'jsdom', 'ws'];
+const LINKED_PACKAGES = ['react', 'react-dom', '@types/react', '@types/react-dom', '@types/node', 'vite', 'ws'];
 
 /** Installs into the directory, like `npm install`: the client as published, and React. */
 export async function installClient(directory: string): Promise<void> {
