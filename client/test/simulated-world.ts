@@ -4,7 +4,7 @@ import { Client, type Post } from '../src/client.js';
 import type { PageChange } from '../src/environment.js';
 import type { LiveCountsError } from '../src/errors.js';
 import type { Change } from '../src/post-counts.js';
-import type { Transport } from '../src/transport.js';
+import type { Credentials, Transport } from '../src/transport.js';
 import { MemoryStorage } from './memory-storage.js';
 import type { Fault } from './simulated-faults.js';
 import { SimulatedGateway } from './simulated-gateway.js';
@@ -32,7 +32,7 @@ export class SimulatedPage {
   readonly operations: RequestedOperation[] = [];
   hidden = false;
   #changed: (change: PageChange) => void = () => undefined;
-  /** Empty before the first attempt to connect. */
+  /** Empty before the first attempt to connect, or the first request of the page that is left. */
   session = '';
   #hasEnded = false;
 
@@ -55,7 +55,11 @@ export class SimulatedPage {
       page: this.#page(),
       storage,
       sessionStorage,
-      fetch: (_: unknown, init?: RequestInit) => this.#whileAlive(network.fetch(init!, this.session)),
+      fetch: (_: unknown, init?: RequestInit) => {
+        // Requests for what other pages have left need not outlive this one.
+        if (init!.keepalive) this.session = (JSON.parse(init!.body as string) as Credentials).session;
+        return this.#whileAlive(network.fetch(init!, this.session));
+      },
     };
     const noting = (transport: Transport): Transport => ({
       ...transport,
