@@ -144,7 +144,7 @@ export class PostCounts {
 
   /**
    * Takes a toggle that this actor changed through another connection. It arrives before the counts that include it.
-   * @param at the version of those counts: two changes through two gateways may arrive in the other order
+   * @param at the version of those counts, where it is known
    */
   applyToggle(metric: string, on: boolean, at: Partial<Version> = {}): void {
     for (const [changed, value] of this.rules.effects({ metric, value: on })) {

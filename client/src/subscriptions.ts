@@ -88,10 +88,10 @@ export class Subscriptions {
     }
   }
 
-  applyToggle(event: MineEvent): void {
-    const watched = this.#posts.get(event.post);
+  applyToggle({ post, metric, on }: MineEvent): void {
+    const watched = this.#posts.get(post);
     if (!watched) return;
-    watched.counts.applyToggle(event.metric, event.on, event);
+    watched.counts.applyToggle(metric, on);
     this.#emitChange(watched, 'remote');
   }
 

@@ -10,8 +10,6 @@ import type { Acknowledgement, CloseReason, KnownVersion, ClientOperation, Snaps
 const TICK_MS = 100;
 /** A gateway that shuts down disconnects its clients within this time. */
 const CLOSING_MS = 500;
-/** The longest delay of a message between gateways. */
-const GATEWAY_LAG_MS = 150;
 /** Events wait in a log at most this long. */
 const LOG_LAG_MS = 5_000;
 
@@ -51,7 +49,7 @@ export class SimulatedGateway {
   readonly partialLists: number[] = [];
   /** Number of messages that subscribed something. */
   subscriptions = 0;
-  /** An older gateway sends no toggles over event streams, and no versions with toggles. */
+  /** An older gateway sends no toggles over event streams. */
   isOld = false;
   /** Posted events wait in a log: they are accepted before they are counted. */
   hasLog = false;
@@ -63,7 +61,6 @@ export class SimulatedGateway {
   readonly #lastSeqs = new Map<string, number>();
   readonly #keys = new Set<string>();
   readonly #notifications: (() => void)[] = [];
-  readonly #delayed = new Set<() => void>();
   readonly #rejected = new WeakMap<Sender, RejectedOperations>();
   /** The connections of gateways that shut down. */
   readonly #closing = new WeakSet<Sender>();
@@ -177,9 +174,8 @@ export class SimulatedGateway {
     this.#changed.clear();
   }
 
-  /** Versions start again, as after a failover; counts are kept. It takes longer than a message between gateways. */
+  /** Versions start again, as after a failover; counts are kept. */
   newEpoch(): void {
-    for (const arrive of [...this.#delayed]) arrive();
     this.#epoch++;
     for (const [post, state] of this.#posts) {
       state.v = 1;
@@ -224,10 +220,9 @@ export class SimulatedGateway {
     const others = value === true && OPTIONS.includes(metric) ? OPTIONS.filter((option) => option !== metric) : [];
     const affected = this.random.chance(0.5) ? [metric, ...others] : [...others, metric];
     const events = affected.map((one) => ({ post, metric: one, on: one === metric && value !== false }));
-    const turned = events.filter((event) => this.#turn(actor, event));
-    if (turned.length === 0) return;
-    const v = ++this.#post(post).v;
-    const changes = this.isOld ? turned : turned.map((event) => ({ ...event, e: this.#epochName, v }));
+    const changes = events.filter((event) => this.#turn(actor, event));
+    if (changes.length === 0) return;
+    this.#post(post).v++;
     this.#recordChange(post, Object.fromEntries(changes.map(({ metric: one, on }) => [one, on ? 1 : -1])));
     if (UNIQUES.includes(metric)) return;
     this.#notifications.push(() => this.#notifyActor(actor, changes, { viewer, metric }));
@@ -248,20 +243,9 @@ export class SimulatedGateway {
       if ((viewer.kind === 'events' && this.isOld) || viewer.actor !== actor) continue;
       for (const event of events) {
         // Operations over HTTP belong to no stream.
-        if (viewer !== sender.viewer || viewer.kind === 'events') this.#delay(() => viewer.mine(event));
-        else if (event.metric !== sender.metric) viewer.mine(event);
+        if (viewer !== sender.viewer || viewer.kind === 'events' || event.metric !== sender.metric) viewer.mine(event);
       }
     }
-  }
-
-  /** Changes through two gateways reach a third one in any order. Older gateways have no version to order them by. */
-  #delay(send: () => void): void {
-    const arrive = (): void => {
-      if (this.#delayed.delete(arrive)) send();
-    };
-    this.#delayed.add(arrive);
-    if (this.isOld) arrive();
-    else this.clock.after(this.random.below(GATEWAY_LAG_MS), arrive);
   }
 
   /** @returns whether it was the other way before */

@@ -61,11 +61,7 @@ export class EventStream implements FrameSink, ActorStream {
   }
 
   sendMine(event: MineEvent): void {
-    const key = `${event.post} ${event.metric}`;
-    const waiting = this.#waitingMine.get(key);
-    // An event of another gateway may arrive late.
-    if (waiting?.v !== undefined && waiting.e === event.e && waiting.v > event.v!) return;
-    this.#waitingMine.set(key, event);
+    this.#waitingMine.set(`${event.post} ${event.metric}`, event);
     this.#flushMine();
   }
 

@@ -1,20 +1,19 @@
 import type { Metrics } from '../counters/metrics.js';
 import { APPLIED, ON, readSwitched } from '../counters/operation.js';
 import type { RemoteToggle } from '../counters/replication/delta.js';
-import type { CommittedBatch } from '../ingest/ingest-events.js';
 import type { LoggedEvent } from './log-entry.js';
 
 /** Changes of actors that may have connections: the toggles that were set, and the options that a choice has put off. */
 export function listChangedToggles(
   operations: readonly LoggedEvent[],
-  { outcomes, counts }: Pick<CommittedBatch, 'outcomes' | 'counts'>,
+  outcomes: Uint8Array,
   { otherOptions }: Metrics,
 ): readonly RemoteToggle[] {
   return operations.flatMap(({ post, metric, kind, actor, notifiesActor }, i): RemoteToggle[] => {
     const outcome = outcomes[i]!;
     if (kind !== 'set' || actor === null || !notifiesActor || (outcome & APPLIED) === 0) return [];
-    const own = { post, metric, actor, on: (outcome & ON) !== 0, counts: counts.get(post) };
+    const own = { post, metric, actor, on: (outcome & ON) !== 0 };
     const putOff = readSwitched(outcome, metric, otherOptions[metric]!);
-    return [own, ...putOff.map((other) => ({ ...own, metric: other, on: false }))];
+    return [own, ...putOff.map((other) => ({ post, metric: other, actor, on: false }))];
   });
 }

@@ -261,7 +261,7 @@ export class PartitionReader {
     });
     if (result.kind !== 'applied') throw new PositionMoved(`bucket ${bucket} is at ${result.last}, not ${position}`);
     state.position = upTo;
-    this.options.listener.applied(events, listChangedToggles(operations, result, this.options.metrics));
+    this.options.listener.applied(events, listChangedToggles(operations, result.outcomes, this.options.metrics));
   }
 
   async #moveIdleBuckets(): Promise<void> {

@@ -51,9 +51,6 @@ export interface MineEvent {
   readonly post: string;
   readonly metric: string;
   readonly on: boolean;
-  /** Epoch and version of counts that include the change. Left out together, where the gateway does not know them. */
-  readonly e?: string;
-  readonly v?: number;
 }
 
 export interface ByeEvent {

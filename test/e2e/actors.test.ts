@@ -7,7 +7,6 @@ import type { MineEvent } from '../../src/protocol/messages.js';
 import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import { type Client, closeClients, connect, expectOk, untilConnected } from '../support/clients.js';
 import { type LocalGateway, startLocalGateway, stopLocalGateways } from '../support/local-gateway.js';
-import { mineEvent } from '../support/mine-event.js';
 import { closeWithRedis, type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 import { startCluster } from '../support/redis-cluster.js';
@@ -63,7 +62,7 @@ describe.each(REDISES)('the connections of an actor on two gateways with %s', (_
     // Events of this connection have come back from Redis before those that answer them.
     expectOk(await far.socket.emitWithAck('set', { post: 'y', metric: 'likes', on: true }));
     await until(() => one.received.length > 0 && two.received.length > 1, 'both connections get `mine`');
-    const [x, y] = ['x', 'y'].map((post) => mineEvent(post, 'likes', true));
+    const [x, y] = ['x', 'y'].map((post): MineEvent => ({ post, metric: 'likes', on: true }));
     for (const { socket } of strangers) expectOk(await socket.emitWithAck('unsubscribe', { posts: ['x'] }));
     expect([one, two, far, ...strangers].map(({ received }) => received)).toEqual([[y], [x, y], [x], [], [], [], []]);
   });

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { io } from 'socket.io-client';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { mineEvent } from '../support/mine-event.js';
 
 const RFC_3339_UTC = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z$/;
 
@@ -128,7 +127,7 @@ describe('a toggle', () => {
       const mine = new Promise((resolve) => socket.once('mine', resolve));
       const utf8 = Buffer.from(actor).toString('latin1');
       expect(await put('/v1/bridge/saves', 'increment', { 'Actor-Id': utf8 })).toBe(1);
-      expect(await mine).toEqual(mineEvent('bridge', 'saves', true));
+      expect(await mine).toEqual({ post: 'bridge', metric: 'saves', on: true });
       const set: unknown = await socket.emitWithAck('set', { post: 'bridge', metric: 'saves', on: true });
       expect(set).toMatchObject({ ok: true, applied: false, on: true });
     } finally {

@@ -3,7 +3,6 @@ import { closeClients, connect, expectOk, readTotals, type Client } from '../sup
 import { startGateway, stopAll } from '../support/gateway-process.js';
 import { RegionProcesses } from '../support/region-processes.js';
 import { until } from '../support/until.js';
-import { mineEvent } from '../support/mine-event.js';
 
 let world: RegionProcesses;
 let eu: string;
@@ -55,7 +54,7 @@ describe('two regions', () => {
     there.on('mine', (mine) => notified.push(mine));
     await act(here, 'like', 'notified');
     await until(() => notified.length > 0, 'the other connection is notified');
-    expect(notified).toEqual([mineEvent('notified', 'likes', true)]);
+    expect(notified).toEqual([{ post: 'notified', metric: 'likes', on: true }]);
     const { counts } = expectOk(await there.emitWithAck('subscribe', { posts: ['notified'] }));
     expect(counts).toMatchObject([{ likes: 1, mine: ['likes'] }]);
   });

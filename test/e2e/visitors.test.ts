@@ -9,7 +9,6 @@ import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-p
 import { untilMetric } from '../support/metrics.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
-import { mineEvent } from '../support/mine-event.js';
 
 const SETTINGS = {
   ANONYMOUS_ACTORS: 'address',
@@ -78,7 +77,7 @@ describe('visitors of two gateways on one Redis', () => {
     await fetch(`${one.url}/v1/y/views.gif`, { headers: from(HOME, SAFARI) });
     expect(await readCount(one.url, 'y', 'views')).toBe(2);
     await put(other, 'y', 'likes', from(HOME));
-    expect(await mine).toEqual(mineEvent('y', 'likes', true));
+    expect(await mine).toEqual({ post: 'y', metric: 'likes', on: true });
   });
 
   it('the tabs and streams of a visitor at both gateways are one person in live, and another browser is another one', async () => {

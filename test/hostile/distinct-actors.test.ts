@@ -5,7 +5,6 @@ import type { MineEvent } from '../../src/protocol/messages.js';
 import { type Client, closeClients, connect, expectOk } from '../support/clients.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
-import { mineEvent } from '../support/mine-event.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
 /** The first 64 bits of SHA-256("alice"), as a decimal int64. */
@@ -94,7 +93,7 @@ describe('with tokens', () => {
     });
     // Events sent to a socket before this acknowledgement have arrived by now.
     for (const socket of received.keys()) expectOk(await socket.emitWithAck('unsubscribe', { posts: [post] }));
-    expect([...received.values()]).toEqual([[], [mineEvent(post, 'likes', true)], []]);
+    expect([...received.values()]).toEqual([[], [{ post, metric: 'likes', on: true }], []]);
   });
 
   it("an actor with ann's session text cannot block ann's operations by a high seq", async () => {

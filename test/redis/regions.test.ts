@@ -127,8 +127,7 @@ describe('changes of other regions', () => {
       await until(() => emitted.length >= 3, 'both stores have emitted it, the first one twice');
       expect(emitted).toContainEqual([true, [3, 5, 0, 0]]);
       expect(emitted).toContainEqual([false, [3, 5, 0, 0]]);
-      const counts = expect.objectContaining({ v: 1, totals: [3, 5, 0, 0] }) as unknown;
-      expect(toggled).toEqual([{ post: POST, metric: LIKES, actor: key(1), on: true, counts }]);
+      expect(toggled).toEqual([{ post: POST, metric: LIKES, actor: key(1), on: true }]);
     } finally {
       await other.close();
     }

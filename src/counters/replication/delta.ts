@@ -127,13 +127,4 @@ export interface RemoteToggle {
   readonly metric: number;
   readonly actor: Key64;
   readonly on: boolean;
-  /** Counts of the post that include the change; `undefined`: unknown. */
-  readonly counts?: PostCounts | undefined;
-}
-
-/** Adds to each toggle the counts that include it. */
-export function addCounts(toggles: readonly RemoteToggle[], changed: readonly PostCounts[]): readonly RemoteToggle[] {
-  if (toggles.length === 0) return toggles;
-  const counts = new Map(changed.map((one) => [one.post, one]));
-  return toggles.map((toggle) => ({ ...toggle, counts: counts.get(toggle.post) }));
 }

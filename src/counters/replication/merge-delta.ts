@@ -4,7 +4,6 @@ import type { Metrics } from '../metrics.js';
 import { compareIncarnations, type CounterEntry, findEntry, mergeEntry } from '../pn-counter.js';
 import { PostWorkingSet, type WorkingPost } from '../post-working-set.js';
 import {
-  addCounts,
   type Delta,
   type DeltaAck,
   type EntryDelta,
@@ -54,11 +53,7 @@ export function mergeDelta(
     bucket.persistReplication();
   }
   const { changed } = merging.posts.write();
-  return {
-    ack: buildAck(bucket, delta, isRejected),
-    changed,
-    remoteToggles: addCounts(merging.remoteToggles, changed),
-  };
+  return { ack: buildAck(bucket, delta, isRejected), changed, remoteToggles: merging.remoteToggles };
 }
 
 /** The bucket has nothing of a new incarnation until a full sync has ended. */

@@ -4,7 +4,6 @@ import type { Key64 } from '../../counters/ids.js';
 import { LIKES, Metrics, VIEWS } from '../../counters/metrics.js';
 import { APPLIED, buildSwitched, ON } from '../../counters/operation.js';
 import type { RemoteToggle } from '../../counters/replication/delta.js';
-import type { PostCounts } from '../../counters/batch.js';
 import { ActorStreams, toActorRoom } from '../../fanout/actor-streams.js';
 import type { CommittedBatch } from '../../ingest/ingest-events.js';
 import type { PendingOperation } from '../../ingest/pending-operation.js';
@@ -19,9 +18,6 @@ const READERS = 2;
 const YES = 3;
 const NO = 4;
 const MAYBE = 5;
-
-/** Counts of a post whose version is known. */
-const VERSIONED: PostCounts = { post: 'versioned', e: 'test.1.a', v: 7, updatedAtMs: 1, totals: [1, 0], live: 0 };
 
 /** A namespace with these sockets, all in Ada's room, and the events that it is given to emit. */
 function world(sockets: string[], hasRemoteSubscribers?: () => boolean) {
@@ -39,8 +35,7 @@ function world(sockets: string[], hasRemoteSubscribers?: () => boolean) {
   const streams = new ActorStreams();
   new ActorNotifier(namespace, streams, METRICS, committed, remoteToggles);
   const commit = (operations: PendingOperation[], outcomes: number[], answeredFrom = 0): void => {
-    const counts = new Map([['versioned', VERSIONED]]);
-    committed.next({ bucket: 0, operations, outcomes: Uint8Array.from(outcomes), counts, answeredFrom });
+    committed.next({ bucket: 0, operations, outcomes: Uint8Array.from(outcomes), counts: new Map(), answeredFrom });
   };
   return { commit, remoteToggles, emitted, streams };
 }
@@ -167,18 +162,6 @@ test('all connections of an actor are notified of a toggle from another region',
   const { remoteToggles, emitted } = world(['one']);
   remoteToggles.next([{ post: 'a', metric: LIKES, actor: ADA, on: false }]);
   expect(emitted).toEqual([[ADAS_ROOM, liked('a', false), []]]);
-});
-
-test('a notification has the version of the counts that include the change, where that is known', () => {
-  const { commit, remoteToggles, emitted } = world(['one']);
-  const { e, v, post } = VERSIONED;
-  commit([{ ...choose(NO, null), post }], [chose(YES)]);
-  remoteToggles.next([{ post, metric: LIKES, actor: ADA, on: true, counts: VERSIONED }]);
-  expect(emitted).toEqual([
-    [ADAS_ROOM, { post, metric: 'no', on: true, e, v }, []],
-    [ADAS_ROOM, { post, metric: 'yes', on: false, e, v }, []],
-    [ADAS_ROOM, { post, metric: 'likes', on: true, e, v }, []],
-  ]);
 });
 
 test('streams of an actor are notified beside its sockets, until they are removed', () => {

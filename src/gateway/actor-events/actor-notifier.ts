@@ -1,5 +1,4 @@
 import type { Observable } from 'rxjs';
-import type { PostCounts } from '../../counters/batch.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { APPLIED, ON, readSwitched, SWITCHED } from '../../counters/operation.js';
 import type { RemoteToggle } from '../../counters/replication/delta.js';
@@ -7,9 +6,6 @@ import { type ActorStreams, toActorRoom } from '../../fanout/actor-streams.js';
 import type { CommittedBatch } from '../../ingest/ingest-events.js';
 import type { PendingOperation } from '../../ingest/pending-operation.js';
 import type { MineEvent } from '../../protocol/messages.js';
-
-/** The counts after a batch, by post. */
-type Counts = CommittedBatch['counts'];
 
 interface MineEmitter {
   emit(event: 'mine', payload: MineEvent): unknown;
@@ -41,21 +37,21 @@ export class ActorNotifier {
   ) {
     committed.subscribe((batch) => this.#notifyOfBatch(batch));
     remoteToggles.subscribe((toggles) => {
-      for (const { post, metric, actor, on, counts } of toggles) {
+      for (const { post, metric, actor, on } of toggles) {
         if (!this.#isSettable(metric)) continue;
         const room = toActorRoom(actor);
-        if (this.#hasListeners(room, null)) this.#emit(room, this.#toEvent(post, metric, on, counts), []);
+        if (this.#hasListeners(room, null)) this.#emit(room, this.#toEvent(post, metric, on), []);
       }
     });
   }
 
-  #notifyOfBatch({ operations, outcomes, counts, answeredFrom }: CommittedBatch): void {
+  #notifyOfBatch({ operations, outcomes, answeredFrom }: CommittedBatch): void {
     for (let i = answeredFrom; i < operations.length; i++) {
       const operation = operations[i]!;
       const outcome = outcomes[i]!;
       if (operation.kind !== 'set' || (outcome & APPLIED) === 0 || !this.#isSettable(operation.metric)) continue;
-      if (operation.notifiesActor) this.#notifyOthers(operations, i, (outcome & ON) !== 0, counts);
-      if ((outcome & SWITCHED) !== 0) this.#notifyOfPutOff(operations, i, outcome, counts);
+      if (operation.notifiesActor) this.#notifyOthers(operations, i, (outcome & ON) !== 0);
+      if ((outcome & SWITCHED) !== 0) this.#notifyOfPutOff(operations, i, outcome);
     }
   }
 
@@ -63,22 +59,21 @@ export class ActorNotifier {
     return this.metrics.list[metric]!.kind.event === 'set';
   }
 
-  #notifyOthers(operations: readonly PendingOperation[], index: number, on: boolean, counts: Counts): void {
+  #notifyOthers(operations: readonly PendingOperation[], index: number, on: boolean): void {
     const { actor, socketId, post, metric } = operations[index]!;
     const room = toActorRoom(actor!);
     if (!this.#hasListeners(room, socketId)) return;
-    const event = this.#toEvent(post, metric, on, counts.get(post));
-    this.#emit(room, event, socketsThatSet(operations, index, metric));
+    this.#emit(room, this.#toEvent(post, metric, on), socketsThatSet(operations, index, metric));
   }
 
   /** The acknowledgement of a choice does not say which other options it has put off, so the connection that sent it is notified, too. */
-  #notifyOfPutOff(operations: readonly PendingOperation[], index: number, outcome: number, counts: Counts): void {
+  #notifyOfPutOff(operations: readonly PendingOperation[], index: number, outcome: number): void {
     const { actor, socketId, notifiesActor, post, metric } = operations[index]!;
     const room = notifiesActor ? toActorRoom(actor!) : null;
     if (room !== null && !this.#hasListeners(room, null)) return;
     for (const other of readSwitched(outcome, metric, this.metrics.otherOptions[metric]!)) {
       const except = socketsThatSet(operations, index, other);
-      const event = this.#toEvent(post, other, false, counts.get(post));
+      const event = this.#toEvent(post, other, false);
       if (room !== null) this.#emit(room, event, except);
       else if (socketId !== null && !except.includes(socketId))
         this.namespace.sockets.get(socketId)?.emit('mine', event);
@@ -98,9 +93,8 @@ export class ActorNotifier {
     this.streams.sendMine(room, event);
   }
 
-  #toEvent(post: string, metric: number, on: boolean, counts: PostCounts | undefined): MineEvent {
-    const version = counts && { e: counts.e, v: counts.v };
-    return { post, metric: this.metrics.list[metric]!.name, on, ...version };
+  #toEvent(post: string, metric: number, on: boolean): MineEvent {
+    return { post, metric: this.metrics.list[metric]!.name, on };
   }
 }
 

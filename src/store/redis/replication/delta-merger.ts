@@ -5,7 +5,6 @@ import { formatEpoch } from '../../../counters/bucket.js';
 import type { Key64 } from '../../../counters/ids.js';
 import type { Metrics } from '../../../counters/metrics.js';
 import {
-  addCounts,
   type Delta,
   type DeltaAck,
   type EntryDelta,
@@ -132,7 +131,7 @@ export class DeltaMerger {
       return { post, metric, actor, on: values.readInteger() === 1 };
     });
     if (changed.length > 0) this.events.changed(changed);
-    if (toggled.length > 0) this.events.toggled(addCounts(toggled, changed));
+    if (toggled.length > 0) this.events.toggled(toggled);
     return { ack, stableStamp };
   }
 }
