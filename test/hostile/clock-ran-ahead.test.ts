@@ -156,8 +156,11 @@ describe.each([
     await region.killAndRestart(0, world.env(region));
     await put(eu, 'increment', 'gus');
     await show(4);
-    await until(async () => (await readPeer(eu)).lagChanges === 0, 'us has all of eu');
-    expect(await readPeer(eu)).toMatchObject({ error: '', rejectedBuckets: 0 });
+    // An error stays until the next push succeeds: on a busy machine a request may exceed the gateways' fast deadlines.
+    await until(async () => {
+      const { error, rejectedBuckets, lagChanges } = await readPeer(eu);
+      return error === '' && rejectedBuckets === 0 && lagChanges === 0;
+    }, 'us has all of eu, without an error');
   });
 
   it('a region that restarts with the right clock is accepted at once, and logs that its data is ahead', async () => {
