@@ -53,6 +53,36 @@ describe('a client', () => {
     ]);
   });
 
+  test('a like of somebody else that arrives with an acknowledgement is remote, and an own unique view is local', async () => {
+    end.onSocket = (socket) => {
+      socket.on('subscribe', (_: unknown, answer: Acknowledge) =>
+        answer({ ok: true, tickMs: 100, uniques: ['views'], counts: [{ ...update('a', 1), mine: [] }] }),
+      );
+      let v = 2;
+      for (const event of ['add', 'set'])
+        socket.on(event, (_: unknown, answer: Acknowledge) =>
+          answer({
+            ok: true,
+            applied: true,
+            duplicate: false,
+            on: true,
+            counts: { ...update('a', ++v), likes: 3, views: v - 3 },
+          }),
+        );
+    };
+    const live = end.connect();
+    const seen = new PostWatcher(live, 'a');
+    await reached(live, 'synced');
+    await live.post('a').like();
+    await live.post('a').view();
+    expect(seen.changes.map(({ source, delta }) => [source, delta])).toEqual([
+      ['snapshot', {}],
+      ['local', { likes: 1 }],
+      ['remote', { likes: 1 }],
+      ['local', { views: 1 }],
+    ]);
+  });
+
   test('after a lost connection a client subscribes with its versions, and resends with the same session and seq', async () => {
     const sessions = new Set<unknown>();
     const likes: unknown[] = [];

@@ -213,7 +213,9 @@ export class Client implements LiveCounts {
         const { post, id } = operation;
         this.#connection.markProven(false);
         this.#leavingPage.update(this.#credentials!);
-        this.#subscriptions.act(post, (counts) => counts.acknowledge(operation, answer));
+        // If the operation shows already, others made what its acknowledgement changes.
+        const source = this.#rules.effects(operation).size ? 'remote' : 'local';
+        this.#subscriptions.act(post, (counts) => counts.acknowledge(operation, answer), source);
         if (answer.counts) return;
         clock.after(FRAMES_ARRIVED_MS, () => {
           this.#dropCalls.push(() => this.#subscriptions.act(post, (counts) => counts.dropAcknowledged(id)));
@@ -273,8 +275,7 @@ export class Client implements LiveCounts {
     const isOwn = actor === undefined && given === undefined;
     const acting = isOwn ? this.#browserActor.read(this.waiting === 0) : (actor ?? undefined);
     const automated = this.#environment.isAutomated || undefined;
-    this.#credentials = { token: given, actor: acting, session: this.#sessionId, automated };
-    return this.#credentials;
+    return (this.#credentials = { token: given, actor: acting, session: this.#sessionId, automated });
   }
 
   #updateState(): void {

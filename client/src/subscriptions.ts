@@ -72,10 +72,10 @@ export class Subscriptions {
   }
 
   /** Applies an operation of this client to the counts of a post, and emits the change to its subscribers. */
-  act(post: string, action: (counts: PostCounts) => void): void {
+  act(post: string, action: (counts: PostCounts) => void, source: Change['source'] = 'local'): void {
     const watched = this.#ensure(post);
     action(watched.counts);
-    this.#emitChange(watched, 'local');
+    this.#emitChange(watched, source);
     this.#dropIfUnused(post, watched);
   }
 
