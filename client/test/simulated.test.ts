@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { checkEffects } from './simulated-effects.js';
 import { METRICS, OPTIONS } from './simulated-post.js';
@@ -22,6 +22,14 @@ const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const HEALED_MS = 1_500_000;
 /** Longer than any retry, any reconnect, and the time until an operation acknowledged over HTTP is dropped. */
 const IDLE_MS = 90_000;
+
+/** The stories cut connections for long. */
+const EXPECTED_WARNING = 'tallycast: no gateway answers at http://simulated';
+
+beforeAll(() => {
+  const { warn } = console;
+  jest.spyOn(console, 'warn').mockImplementation((text) => text === EXPECTED_WARNING || warn(text));
+});
 
 describe('clients of a simulated gateway', () => {
   test('after any faults all clients show the counts of the gateway, and each operation counts as its outcome says', async () => {
