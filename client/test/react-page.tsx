@@ -1,12 +1,14 @@
 /** The page of test/browser/react.test.ts. */
-import { StrictMode, useEffect, useState } from 'react';
+import { createElement, StrictMode, useEffect, useState } from 'react';
 import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { createLiveCounts } from 'tallycast-client';
+import { connectWidgets } from 'tallycast-client/widgets';
 import { LiveCountsProvider, useChoice, useLiveCounts, useView } from 'tallycast-client/react';
 import type { ReactPageControls } from './react-page-controls.js';
 
 const live = createLiveCounts(new URLSearchParams(location.search).get('gateway')!);
+connectWidgets(live);
 const container = document.getElementById('root')!;
 
 const rendered: string[] = [];
@@ -55,8 +57,17 @@ function Poll({ post }: { post: string }) {
   return <li data-chosen={chosen}>{buttons}</li>;
 }
 
+function Tagged({ post }: { post: string }) {
+  return <li>{createElement('live-count', { post }, 'about 7')}</li>;
+}
+
 /** By the beginning of the post's id. */
-const COMPONENTS: Record<string, typeof Row | undefined> = { viewed: Viewed, below: ViewedBelow, poll: Poll };
+const COMPONENTS: Record<string, typeof Row | undefined> = {
+  viewed: Viewed,
+  below: ViewedBelow,
+  poll: Poll,
+  tagged: Tagged,
+};
 
 let mounts = 0;
 let setPosts: (posts: readonly string[]) => void;

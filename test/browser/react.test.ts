@@ -141,9 +141,10 @@ describe('useLiveCounts', () => {
     expect(renders).toContain('second:undefined');
   });
 
-  test('useLiveCounts hydrates a server-rendered page without warnings of React', async () => {
+  test('the hooks and tags of a server-rendered page hydrate without warnings of React', async () => {
     const { window, complaints } = await openWindow();
-    await window.evaluate(() => page.hydrate(['viewed-on-server', 'second']));
+    await window.evaluate(() => page.hydrate(['viewed-on-server', 'second', 'tagged']));
+    await window.locator('live-count[data-count="0"]').waitFor();
     await untilShown(window, 'viewed-on-server', 'views', 1);
     await untilShown(window, 'second', 'likes', 0);
     expect(await window.evaluate(() => page.mismatches)).toEqual([]);

@@ -134,7 +134,7 @@ test('the hooks and tags render on a server and hydrate in React 18 without a co
     const { LiveCountsProvider, useLiveCounts } = await import('tallycast-client/react');
     function Likes() {
       const { counts } = useLiveCounts('react-18');
-      return h('p', null, String(counts?.likes), h('live-like', { post: 'react-18', suppressHydrationWarning: true }, 'Like'));
+      return h('p', null, String(counts?.likes), h('live-like', { post: 'react-18' }, 'Like'));
     }
     const live = createLiveCounts(process.argv[2]);
     const page = h(StrictMode, null, h(LiveCountsProvider, { live }, h(Likes)));

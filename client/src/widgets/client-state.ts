@@ -3,25 +3,27 @@ import type { LiveCounts } from '../client.js';
 /** A client that watches further posts, because the user scrolls, is current again before that; nothing is shown as stale. */
 const STALE_MS = 500;
 
-const elementsOf = new WeakMap<LiveCounts, Set<HTMLElement>>();
+type Follow = (element: HTMLElement) => () => void;
+
+const followers = new WeakMap<LiveCounts, Follow>();
 
 /**
- * Keeps `data-state` of the element equal to the state of the client.
+ * Keeps `data-state` of the element equal to the state of the client, from the next moment on: a framework may hydrate
+ * the element first, and complains of attributes that the server has not rendered.
  * @returns a function that ends this
  */
 export function followState(live: LiveCounts, element: HTMLElement): () => void {
-  let elements = elementsOf.get(live);
-  if (!elements) elementsOf.set(live, (elements = listen(live)));
-  elements.add(element);
-  element.dataset['state'] = live.state;
-  return () => elements.delete(element);
+  let follow = followers.get(live);
+  if (!follow) followers.set(live, (follow = listen(live)));
+  return follow(element);
 }
 
 /** Listens once for all elements, and writes only what differs. */
-function listen(live: LiveCounts): Set<HTMLElement> {
+function listen(live: LiveCounts): Follow {
   const elements = new Set<HTMLElement>();
-  let timer: ReturnType<typeof setTimeout>;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const write = (): void => {
+    timer = undefined;
     for (const { dataset } of elements) if (dataset['state'] !== live.state) dataset['state'] = live.state;
   };
   const changed = (): void => {
@@ -30,5 +32,9 @@ function listen(live: LiveCounts): Set<HTMLElement> {
   };
   live.on('syncing', changed);
   live.on('synced', changed);
-  return elements;
+  return (element) => {
+    elements.add(element);
+    if (!timer) changed();
+    return () => elements.delete(element);
+  };
 }
