@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { SignJWT } from 'jose';
 import type { Browser, Page } from 'playwright-core';
 import { launchChromium, newContext } from '../support/chromium.js';
 import { freePort } from '../support/free-port.js';
@@ -14,6 +15,7 @@ const SECURE_PAGE = 'https://page.test';
 /** Pages of https may use http: on loopback, so that the name of the gateway must not say that it is there. */
 const INSECURE_GATEWAY = 'http://counts.test';
 
+const SECRET = 'a secret of 32 characters or more';
 const SCRIPT = readFileSync(join(ROOT, 'dist', 'client', 'tallycast.js'));
 
 /** The policy of the page; empty: it has none. */
@@ -34,7 +36,7 @@ beforeAll(async () => {
   origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
   [gateway, withTokens, browser] = await Promise.all([
     startGateway(),
-    startGateway({ ALLOWED_ORIGINS: origin, JWT_SECRET: 'a secret of 32 characters or more' }),
+    startGateway({ ALLOWED_ORIGINS: origin, JWT_SECRET: SECRET }),
     launchChromium([`--host-resolver-rules=MAP counts.test 127.0.0.1`]),
   ]);
 });
@@ -102,6 +104,25 @@ test('a rejected token is warned of once, with what is wrong with it', async () 
   await untilRefused(opened);
   const reason = 'the token is not a valid JWT: it has to be a signed one, as its issuer made it';
   expect(opened.warnings).toEqual([`tallycast: ${reason}`]);
+});
+
+test('a tag whose first token has expired has its number and no warning', async () => {
+  const good = await new SignJWT({ sub: 'ann' }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(SECRET));
+  const { page, warnings } = await openPage(
+    await openSite(),
+    withTokens.url,
+    `token: (refused) => refused ? '${good}' : 'old'`,
+  );
+  await page.evaluate(`import('/tallycast.js').then(({ connectWidgets, createLiveCounts }) => {
+    const live = createLiveCounts('${withTokens.url}', { token: (refused) => refused ? '${good}' : 'old' });
+    globalThis.codes = [];
+    addEventListener('live-error', ({ detail }) => codes.push(detail.code));
+    connectWidgets(live);
+    document.body.innerHTML = '<live-count post="1"></live-count>';
+  })`);
+  await page.locator('live-count[data-count]').waitFor();
+  expect(await page.evaluate('codes')).toEqual(['UNAUTHORIZED']);
+  expect(warnings).toEqual([]);
 });
 
 test('a gateway that does not answer is warned of once, with its address', async () => {

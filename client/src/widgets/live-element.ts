@@ -201,7 +201,8 @@ export abstract class LiveElement extends Base {
       const unsubscribe = live
         .post(post)
         .subscribe((change) => this.applyChange(change), fail, { present: this.present });
-      const unlisten = live.on('error', fail);
+      // The client itself warns of the second one in a row: the first time the token may only have expired.
+      const unlisten = live.on('error', (error) => this.#fail(post, error, error.code !== 'UNAUTHORIZED'));
       const unfollowState = followState(live, this);
       const stop = (): void => {
         unfollowState();
@@ -218,8 +219,8 @@ export abstract class LiveElement extends Base {
     }
   }
 
-  #fail(post: string, { code, message, retryAfterMs }: LiveCountsError): void {
-    warnOnce(code === 'BAD_REQUEST' ? message.replace(post, '') : code, message);
+  #fail(post: string, { code, message, retryAfterMs }: LiveCountsError, warns = true): void {
+    if (warns) warnOnce(code === 'BAD_REQUEST' ? message.replace(post, '') : code, message);
     this.emit('live-error', { post, code, message, retryAfterMs });
   }
 
