@@ -1,10 +1,11 @@
-import { type Environment, type StorageMode, systemEnvironment, type Timer } from './environment.js';
+import { type Environment, systemEnvironment, type Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import { parseGateway } from './gateway-url.js';
 import { BrowserActor, randomId } from './identity.js';
 import { LeavingPage } from './leaving-page.js';
 import { MetricRules } from './metric-rules.js';
 import { checkPostId } from './post-id.js';
+import type { LiveCountsEvents, Options } from './options.js';
 import { ReconnectingConnection } from './reconnecting-connection.js';
 import type { Change } from './post-counts.js';
 import { Session, type SessionListener } from './session.js';
@@ -14,23 +15,6 @@ import { expectAnswer, warnOnce, watchPage } from './warn.js';
 
 /** Longer than the longest tick, 2 s: by then a stream has delivered counts with the operation acknowledged over HTTP. */
 const FRAMES_ARRIVED_MS = 3_000;
-
-export interface Options {
-  /**
-   * The acting user, 1 to 128 characters. Without it and without a token: a random one, which is stored when it first turns something on
-   * or off. `null`: the client gives no name, and the gateway decides who it is.
-   */
-  readonly actor?: string | null;
-  /**
-   * Proves who acts to a gateway that requires it. A function is called for every connection, also after a token has
-   * expired. Its argument is `true` if the gateway rejected the last token: then a new one is needed.
-   */
-  readonly token?: string | ((refused: boolean) => string | undefined | Promise<string | undefined>);
-  /** Where the client keeps things; `local` by default. With `none` it stores nothing. */
-  readonly storage?: StorageMode | undefined;
-  /** Replacements for parts of the browser: a `WebSocket` for Node.js before 22, for example. */
-  readonly environment?: Partial<Environment>;
-}
 
 export interface Post {
   readonly id: string;
@@ -60,18 +44,6 @@ export interface Post {
    * BAD_REQUEST if there is no such option.
    */
   choose(option: string, on?: boolean): Promise<void>;
-}
-
-export interface LiveCountsEvents {
-  /** Not connected, or some subscribed post is not current. Operations are accepted even so, and sent later. */
-  syncing: () => void;
-  /** Connected, and every subscribed post is current. */
-  synced: () => void;
-  /**
-   * The gateway rejected the connection, or the token callback failed. The client keeps trying. While the address has too
-   * many connections this is emitted once, with `RATE_LIMITED` and `retryAfterMs`.
-   */
-  error: (error: LiveCountsError) => void;
 }
 
 export interface LiveCounts {
@@ -197,7 +169,8 @@ export class Client implements LiveCounts {
 
   async #perform(post: string, metric: string, value: boolean | number): Promise<void> {
     if (this.#closed) throw closedError();
-    if (typeof value === 'boolean') this.#browserActor.act();
+    if (this.#connection.refusal) throw this.#connection.refusal;
+    if (typeof value === 'boolean' && this.#browserActor.act() && this.#mayChangeActor) this.#connection.reconnect();
     const { operation, done } = this.#session.push(post, metric, value);
     this.#subscriptions.act(post, (counts) => counts.addPending(operation));
     this.#connection.start();
@@ -212,6 +185,7 @@ export class Client implements LiveCounts {
       acknowledged: (operation, answer) => {
         const { post, id } = operation;
         this.#connection.markProven(false);
+        this.#unanswered?.cancel();
         this.#leavingPage.update(this.#credentials!);
         // If the operation shows already, others made what its acknowledgement changes.
         const source = this.#rules.effects(operation).size ? 'remote' : 'local';
@@ -255,13 +229,24 @@ export class Client implements LiveCounts {
           warnOnce(error.code, error.message);
           session.rejectAll(error);
         },
-        left: () => this.#credentials && this.#leavingPage.leave(this.#credentials),
+        left: () => {
+          subscriptions.show(false);
+          this.#leave();
+        },
+        shown: () => subscriptions.show(true),
       },
     );
   }
 
+  #leave(): void {
+    const credentials = this.#credentials;
+    if (credentials)
+      this.#leavingPage.leave(credentials, !this.#isOwnActor(credentials) || this.#browserActor.isStored);
+  }
+
   #opened(connection: TransportConnection, kind: Transport['kind']): void {
-    this.#unanswered?.cancel();
+    // A stream without posts has no answer yet.
+    if (kind === 'socket' || this.watched > 0) this.#unanswered?.cancel();
     this.#subscriptions.attach(connection);
     this.#session.attach(connection, kind);
     this.#updateState();
@@ -272,10 +257,21 @@ export class Client implements LiveCounts {
     this.#unanswered ??= expectAnswer(this.gateway, this.#environment.clock);
     const { token, actor } = this.#identity;
     const given = typeof token === 'function' ? await token(refused) : token;
-    const isOwn = actor === undefined && given === undefined;
-    const acting = isOwn ? this.#browserActor.read(this.waiting === 0) : (actor ?? undefined);
+    const acting = this.#isOwnActor({ token: given })
+      ? this.#browserActor.read(this.#mayChangeActor)
+      : (actor ?? undefined);
     const automated = this.#environment.isAutomated || undefined;
     return (this.#credentials = { token: given, actor: acting, session: this.#sessionId, automated });
+  }
+
+  /** Whether the client made the name of its actor. */
+  #isOwnActor({ token }: Pick<Credentials, 'token'>): boolean {
+    return this.#identity.actor === undefined && token === undefined;
+  }
+
+  /** Nothing is on its way that another actor would repeat. */
+  get #mayChangeActor(): boolean {
+    return !this.#session.unacknowledged.some(({ sentOver }) => sentOver);
   }
 
   #updateState(): void {

@@ -9,7 +9,7 @@ export interface Clock {
   nowMs(): number;
   /** Calls back once, `ms` from now. */
   after(ms: number, call: () => void): Timer;
-  /** Calls back once before the next animation frame, or within FRAME_MS if none is drawn. */
+  /** Calls back once before the next animation frame, or soon if none is drawn. */
   frame(call: () => void): void;
 }
 
@@ -47,6 +47,8 @@ export interface Environment {
 
 /** One animation frame at 60 Hz. */
 const FRAME_MS = 16;
+/** The wait for a frame of a page that is not hidden: as a frame of another page that is out of view it draws none. */
+const LATE_FRAME_MS = 100;
 
 const systemClock: Clock = {
   nowMs: Date.now,
@@ -55,21 +57,29 @@ const systemClock: Clock = {
     return { cancel: () => clearTimeout(handle) };
   },
   frame(call) {
+    let isDue = true;
+    const run = (): void => {
+      const isFirst = isDue;
+      isDue = false;
+      if (isFirst) call();
+    };
     // A hidden page draws no frames.
-    if (typeof document !== 'undefined' && !document.hidden) requestAnimationFrame(call);
-    else setTimeout(call, FRAME_MS);
+    const isDrawn = typeof document !== 'undefined' && !document.hidden;
+    if (isDrawn) requestAnimationFrame(run);
+    setTimeout(run, isDrawn ? LATE_FRAME_MS : FRAME_MS);
   },
 };
 
 export type StorageMode = 'local' | 'session' | 'none';
 
 /** The browser's functions, as far as they exist here. */
-export function systemEnvironment(mode?: StorageMode): Environment {
-  const ofSession = mode === 'none' ? undefined : browserStorage(() => sessionStorage);
+export function systemEnvironment(mode: StorageMode = 'local'): Environment {
+  // Something else than these two may be a misspelt `none`.
+  const ofSession = /^(local|session)$/.test(mode) ? browserStorage(() => sessionStorage) : undefined;
   return {
     clock: systemClock,
     random: Math.random,
-    storage: mode && mode !== 'local' ? ofSession : browserStorage(() => localStorage),
+    storage: mode === 'local' ? browserStorage(() => localStorage) : ofSession,
     sessionStorage: ofSession,
     page: typeof document === 'undefined' ? undefined : documentPage(document),
     fetch: (input, init) => fetch(input, init),

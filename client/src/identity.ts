@@ -39,10 +39,19 @@ export class BrowserActor {
     return this.#name;
   }
 
-  /** The actor turns something on or off. */
-  act(): void {
+  /**
+   * The actor turns something on or off.
+   * @returns whether another tab has stored its actor meanwhile
+   */
+  act(): boolean {
     this.#acts = true;
     this.#store();
+    return this.#name !== undefined && (this.#readStored() ?? this.#name) !== this.#name;
+  }
+
+  /** Whether the next visit is that of the same actor. */
+  get isStored(): boolean {
+    return this.#name !== undefined && this.#readStored() === this.#name;
   }
 
   #readStored(): string | undefined {

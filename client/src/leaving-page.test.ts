@@ -42,7 +42,7 @@ function openPage(session: string, credentials: Partial<Credentials> = { actor: 
     operations,
   );
   return {
-    leave: () => leaving.leave(all),
+    leave: (comesBack = true) => leaving.leave(all, comesBack),
     resend: async () => {
       leaving.resend(all);
       await new Promise((resolve) => setImmediate(resolve));
@@ -165,6 +165,14 @@ describe('a page that is left', () => {
     push(operations, 'p', 'likes', true);
     leave();
     expect([posted.length, storage.length]).toEqual([1, 0]);
+  });
+
+  test('operations of an actor that no later visit has are sent, and not stored', () => {
+    const { operations, leave } = openPage('s1');
+    push(operations, 'p', 'views', 1);
+    leave(false);
+    expect(posted).toHaveLength(1);
+    expect(storage.length).toBe(0);
   });
 
   test('a full storage does not keep the request back', () => {

@@ -50,15 +50,18 @@ export class LeavingPage {
     this.#storage = environment.page && environment.storage;
   }
 
-  /** The page is hidden or left. Does nothing unless there are operations that have not left. */
-  leave(credentials: Credentials): void {
+  /**
+   * The page is hidden or left. Does nothing unless there are operations that have not left.
+   * @param comesBack whether a later visit may be that of the same actor
+   */
+  leave(credentials: Credentials, comesBack: boolean): void {
     const { unacknowledged } = this.session;
     const lastSeq = unacknowledged.at(-1)?.seq ?? 0;
     if (lastSeq <= this.#leftSeq) return;
     this.session.markAllSent();
     this.#leftSeq = unacknowledged.at(-1)!.seq;
     const events = toEvents(unacknowledged, credentials.session);
-    this.#store(credentials, { url: this.url, atMs: unacknowledged[0]!.sentAtMs, events });
+    if (comesBack) this.#store(credentials, { url: this.url, atMs: unacknowledged[0]!.sentAtMs, events });
     let body = toBody(credentials, events);
     while (body.length > BODY_MAX && events.pop()) body = toBody(credentials, events);
     const { sendBeacon, fetch } = this.environment;

@@ -1,10 +1,10 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
-import type { MineEvent, Update } from '../../src/protocol/messages.js';
 import { Backoff } from './backoff.js';
 import type { Environment, PageChange, Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import { HeadStart } from './head-start.js';
-import type { TransportConnection, ConnectionListener, Credentials, CloseReason, Transport } from './transport.js';
+import type { ReconnectingConnectionListener } from './reconnecting-connection-listener.js';
+import type { TransportConnection, Credentials, CloseReason, Transport } from './transport.js';
 
 /** The limit of the first wait. The average is half of it: enough for a balancer to notice that a gateway is down. */
 const BACKOFF_FIRST_MS = 500;
@@ -20,20 +20,6 @@ const ANSWER_MS = 3_000;
 /** The second transport is used this long before the preferred one is probed beside it; then the longest pause. */
 const PROBE_MS = 5_000;
 const PROBE_MAX_MS = 600_000;
-
-interface ReconnectingConnectionListener extends Pick<ConnectionListener, 'first'> {
-  opened(connection: TransportConnection, kind: Transport['kind']): void;
-  lost(): void;
-  /** Sends a request over the open connection. Resolves with the answer, or when the connection has ended. */
-  check(): Promise<void>;
-  counts(updates: readonly Update[]): void;
-  mine(event: MineEvent): void;
-  failed(error: LiveCountsError): void;
-  /** The gateway rejects this client, and a retry soon would not help. */
-  refused(error: LiveCountsError): void;
-  /** The page is hidden or left, and may end without another call; also now and then while it is hidden. */
-  left(): void;
-}
 
 interface Attempt {
   readonly transport: Transport;
@@ -62,6 +48,8 @@ export class ReconnectingConnection {
   readonly #backoff: Backoff;
   readonly #stopWatching: (() => void) | undefined;
   /** `left`: operations that a page makes as it is left do not connect. */
+  /** Why the gateway rejects this client, until the next attempt. */
+  refusal: LiveCountsError | undefined;
   #phase: 'idle' | 'running' | 'asleep' | 'left' | 'closed' = 'idle';
   #current: Attempt | undefined;
   /** Runs beside the current attempt: the second one of a race, or the probe. Whichever of both opens replaces the other. */
@@ -110,6 +98,13 @@ export class ReconnectingConnection {
     if (this.#current) this.#current.proven = true;
   }
 
+  /** Ends the connection, and makes another one with new credentials. */
+  reconnect(): void {
+    if (!this.#current) return;
+    this.#drop();
+    this.#connect();
+  }
+
   close(): void {
     this.#phase = 'closed';
     this.#stopWatching?.();
@@ -125,8 +120,14 @@ export class ReconnectingConnection {
     this.#current = this.#rival = undefined;
   }
 
+  #drop(): void {
+    const open = this.#current?.open;
+    this.#disconnect();
+    if (open) this.listener.lost();
+  }
+
   #connect(): void {
-    this.#waiting = undefined;
+    this.#waiting = this.refusal = undefined;
     this.#current = this.#begin(this.#headStart.transport);
     if (this.transports[1]) this.#startLater(HEAD_START_MS);
   }
@@ -209,8 +210,7 @@ export class ReconnectingConnection {
     }
     // A middlebox may let connections open and nothing through.
     if (attempt.open && !attempt.proven && this.transports[1]) this.#headStart.give(this.#otherTransport());
-    this.#disconnect();
-    if (attempt.open) this.listener.lost();
+    this.#drop();
     this.#wait(this.#waitMs(ending));
   }
 
@@ -220,6 +220,7 @@ export class ReconnectingConnection {
       this.listener.failed(cause);
       // The first time the token may only have expired.
       if (++this.#refusals === 1) return 0;
+      this.refusal = cause;
       this.listener.refused(cause);
       this.#isWaitRequested = true;
       return REFUSED_MS;
@@ -255,6 +256,7 @@ export class ReconnectingConnection {
     const { clock, page } = this.environment;
     if (change === 'online' && page!.hidden) return;
     this.#sleeping?.cancel();
+    if (change === 'shown') this.listener.shown();
     if (change === 'hidden' || change === 'left') {
       this.listener.left();
       // With an open connection a page that is left stays a viewer for a while, and the browser does not keep it for the way back.
@@ -290,8 +292,6 @@ export class ReconnectingConnection {
     if (this.#phase !== 'running' && this.#phase !== 'asleep') return;
     if (phase === 'asleep' && this.work.unacknowledged[0]) return this.#pageChanged('hidden');
     this.#phase = phase;
-    const open = this.#current?.open;
-    this.#disconnect();
-    if (open) this.listener.lost();
+    this.#drop();
   }
 }

@@ -25,6 +25,7 @@ export class Subscriptions {
   readonly #toUnsubscribe = new Set<string>();
   #connection: TransportConnection | undefined;
   #isFlushScheduled = false;
+  #isShown = true;
   /** Whether the connection is being checked, and no answer has come for STALE_MS. */
   #isStale = false;
 
@@ -60,15 +61,21 @@ export class Subscriptions {
     if (last) emitTo(subscriber, last);
     const { refusal } = watched;
     if (refusal) rethrowLater(() => subscriber.refused?.(refusal));
-    if (isDue(watched)) this.#scheduleFlush();
+    if (isDue(watched, this.#isShown)) this.#scheduleFlush();
     this.progressed();
     return () => {
       if (!watched.subscribers.delete(subscriber)) return;
-      if (isDue(watched)) this.#scheduleFlush();
+      if (isDue(watched, this.#isShown)) this.#scheduleFlush();
       if (watched.subscribers.size > 0) return;
       watched.linger = this.clock.after(LINGER_MS, () => this.#leave(post, watched));
       this.progressed();
     };
+  }
+
+  /** The page is shown or hidden. */
+  show(isShown: boolean): void {
+    this.#isShown = isShown;
+    this.#scheduleFlush();
   }
 
   /** Applies an operation of this client to the counts of a post, and emits the change to its subscribers. */
@@ -187,7 +194,9 @@ export class Subscriptions {
   /** The posts that are due, a message each. */
   #due(): { requested: ReadonlyMap<string, WatchedPost>; present: boolean }[] {
     return [true, false].flatMap((present) => {
-      const due = [...this.#posts].filter(([, watched]) => isDue(watched) && wantsPresence(watched) === present);
+      const due = [...this.#posts].filter(
+        ([, watched]) => isDue(watched, this.#isShown) && wantsPresence(watched, this.#isShown) === present,
+      );
       return splitByMessage(due).map((some) => ({ requested: new Map(some), present }));
     });
   }

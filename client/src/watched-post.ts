@@ -28,12 +28,13 @@ export function forget(watched: WatchedPost): void {
   watched.refusal = undefined;
 }
 
-export function wantsPresence({ subscribers }: WatchedPost): boolean {
-  return [...subscribers].some(({ present }) => present);
+/** A page that nobody sees makes nobody present. */
+export function wantsPresence({ subscribers }: WatchedPost, isShown: boolean): boolean {
+  return isShown && [...subscribers].some(({ present }) => present);
 }
 
 /** Whether the post is to be subscribed, or to be subscribed with another presence. */
-export function isDue(watched: WatchedPost): boolean {
+export function isDue(watched: WatchedPost, isShown: boolean): boolean {
   const { subscribers, requested, refusal } = watched;
-  return subscribers.size > 0 && !refusal && requested !== wantsPresence(watched);
+  return subscribers.size > 0 && !refusal && requested !== wantsPresence(watched, isShown);
 }

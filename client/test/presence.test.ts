@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type GatewayProcess, startGateway, stopAll } from '../../test/support/gateway-process.js';
+import type { PageChange } from '../src/environment.js';
 import { createLiveCounts } from '../src/live-counts-http.js';
 import type { LiveCounts } from '../src/live-counts.js';
 import { closeClients, connect, PostWatcher, reached } from './clients.js';
@@ -14,6 +15,21 @@ afterEach(closeClients);
 afterAll(stopAll);
 
 const ignore = (): void => undefined;
+
+class ShownPage {
+  hidden = false;
+  #changed: (change: PageChange) => void = ignore;
+
+  onChange(call: (change: PageChange) => void): () => void {
+    this.#changed = call;
+    return ignore;
+  }
+
+  change(change: 'hidden' | 'shown'): void {
+    this.hidden = change === 'hidden';
+    this.#changed(change);
+  }
+}
 
 describe.each([
   ['a socket', connect],
@@ -39,5 +55,20 @@ describe.each([
     expect(live.watched).toBe(1);
     // The presence and the absence were the only changes: nobody was counted before the first subscriber with it.
     expect(seen.changes.map(({ counts }) => counts.live)).toEqual([1, 2, 1]);
+  });
+
+  test('a client is no viewer while its page is hidden', async () => {
+    const watched = `${post}-hidden`;
+    const seen = new PostWatcher(connect(gateway.url, { actor: 'bob' }), watched);
+    await seen.until(({ counts }) => counts.live === 1);
+    const page = new ShownPage();
+    live = open(gateway.url, { actor: 'ann', environment: { page } });
+    live.post(watched).subscribe(ignore);
+    await seen.until(({ counts }) => counts.live === 2);
+    page.change('hidden');
+    await seen.until(({ counts }) => counts.live === 1);
+    page.change('shown');
+    await seen.until(({ counts }) => counts.live === 2);
+    expect(live.state).toBe('synced');
   });
 });

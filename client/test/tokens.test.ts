@@ -3,8 +3,12 @@ import { SignJWT } from 'jose';
 import { type GatewayProcess, startGateway, stopAll } from '../../test/support/gateway-process.js';
 import { until } from '../../test/support/until.js';
 import { closeClients, connect, reached, PostWatcher } from './clients.js';
+import { HeldClock } from './fake-gateway.js';
 
 const SECRET = 'a secret of at least thirty-two bytes';
+
+/** The client's wait after the second rejection in a row. */
+const REFUSED_MS = 30_000;
 
 let gateway: GatewayProcess;
 
@@ -50,6 +54,13 @@ describe('tokens', () => {
   test('a token that is rejected twice rejects the waiting operations', async () => {
     const live = connect(gateway.url, { token: 'no token at all' });
     await expect(live.post('tokens').like()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+  });
+
+  test('an operation that is made after that is rejected at once, and no longer shown', async () => {
+    const live = connect(gateway.url, { token: 'no token at all', environment: { clock: new HeldClock(REFUSED_MS) } });
+    await expect(live.post('tokens').like()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    await expect(live.post('tokens').view()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    expect(live.waiting).toBe(0);
   });
 
   test('a failing token callback is reported as an error, and is called again', async () => {

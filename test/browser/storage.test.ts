@@ -76,3 +76,17 @@ test('with storage=session a like leaves the actor in the storage of the tab', a
   await page.reload();
   await page.locator('live-like[data-on]').waitFor();
 });
+
+test('a visitor who likes in two tabs that were open before likes once, and can take it back in each', async () => {
+  const first = await openArticle('tabs');
+  const second = await first.context().newPage();
+  await second.goto(first.url());
+  await second.locator('live-like[data-count="0"]').waitFor();
+  await like(first, 'tabs');
+  await second.locator('live-like').click();
+  await second.locator('live-like[data-on]').waitFor();
+  await first.reload();
+  await first.locator('live-like[data-on][data-count="1"]').waitFor();
+  await second.locator('live-like[data-on][data-count="1"]').click();
+  await first.locator('live-like:not([data-on])[data-count="0"]').waitFor();
+});
