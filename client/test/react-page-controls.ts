@@ -5,10 +5,13 @@ export interface ReactPageControls {
   /** Errors of hydration. */
   readonly mismatches: readonly string[];
   mount(posts: readonly string[]): void;
-  /** Renders on the server, then hydrates the result. */
+  /** Puts what a server renders into the page. */
+  renderOnServer(posts: readonly string[]): void;
   hydrate(posts: readonly string[]): void;
   show(posts: readonly string[]): void;
   unmount(): void;
+  /** Number of posts that have a subscriber. */
+  watched(): number;
   /** Number of times that the page was mounted. */
   mounts(): number;
   /** Number of different functions that the hook has returned for a post. */

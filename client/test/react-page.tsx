@@ -106,13 +106,16 @@ const page: ReactPageControls = {
     root = createRoot(container);
     root.render(application(posts));
   },
-  hydrate(posts) {
+  renderOnServer(posts) {
     container.innerHTML = renderToString(application(posts));
+  },
+  hydrate(posts) {
     const onRecoverableError = (error: unknown) => mismatches.push(String(error));
     root = hydrateRoot(container, application(posts), { onRecoverableError });
   },
   show: (posts) => setPosts(posts),
   unmount: () => root.unmount(),
+  watched: () => live.watched,
   mounts: () => mounts,
   functions: (post) => functions.get(post)?.size ?? 0,
 };
