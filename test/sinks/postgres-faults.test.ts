@@ -154,12 +154,19 @@ it('a gateway that freezes in a transaction does not stop another one for long',
   await deployment.untilCopied(database);
   await deployment.changeDuring(async () => {
     await untilWritten(frozen, 10);
+    let isFrozen = false;
     proxy.onReply = (chunk) => {
-      if (chunk.includes('INSERT 0')) proxy.stall();
+      // The reply may be that of any table: positions are written first, but this may be set after their reply.
+      if (chunk.includes('INSERT 0')) {
+        isFrozen = true;
+        proxy.stall();
+      }
       return 'pass';
     };
-    const holdsLocks = `SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%tallycast_buckets%'`;
-    await until(async () => (await database.sql(holdsLocks)).length > 0, 'it holds its rows');
+    await until(() => isFrozen, 'a transaction has written');
+    const holdsRows = `SELECT FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE state = 'idle in transaction'
+      AND relation = 'tallycast_buckets'::regclass AND mode = 'RowExclusiveLock'`;
+    await until(async () => (await database.sql(holdsRows)).length > 0, 'it holds its rows');
     const other = deployment.feed(database.url);
     await untilWritten(other, 10);
   });
