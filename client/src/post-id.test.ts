@@ -39,6 +39,10 @@ test('addresses of the same page have one id', () => {
   expect(new Set(same.map((address) => postId(address))).size).toBe(1);
 });
 
+test('outside of a page postId needs an address', () => {
+  expect(() => postId()).toThrow('outside of a page there is no address: call postId(url)');
+});
+
 /** Short texts of few characters, so that equal ids of different addresses would be found. */
 const segment = fc.string({
   unit: fc.constantFrom('a', 'A', '.', ':', '_', '-', '/', '8', 'é', '%2F', '~', 'x'.repeat(30)),

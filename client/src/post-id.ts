@@ -20,6 +20,7 @@ const FNV_PRIME = 0x1000000000000000000013bn;
  * The id of a page: its address where that is possible, `example.org:blog:my-post`, else a hash of it. See "Ids from addresses" in
  * docs/client.md for the rules.
  * @param url without it the address that the page names as canonical, or else its own
+ * @throws TypeError if the address is none, or missing where there is no page
  */
 export function postId(url: string | URL = pageAddress()): string {
   const { host, pathname, search } = new URL(url);
@@ -34,7 +35,12 @@ export function postId(url: string | URL = pageAddress()): string {
 }
 
 function pageAddress(): string {
-  return document.querySelector<HTMLLinkElement>('link[rel=canonical]')?.href ?? location.href;
+  if (typeof document === 'undefined') throw new TypeError('outside of a page there is no address: call postId(url)');
+  try {
+    return new URL(document.querySelector<HTMLLinkElement>('link[rel~=canonical][href]')!.href).href;
+  } catch {
+    return location.href;
+  }
 }
 
 /** Decodes what need not be encoded, and encodes what RFC 3986 has no place for. */
