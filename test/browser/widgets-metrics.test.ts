@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
+import { readCount } from '../support/events.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
 import { findAccessibilityFaults, LOAD, openWidgets, SCRIPT, untilCount } from './widgets-page.js';
@@ -51,40 +52,73 @@ async function load(page: Page): Promise<Complaints> {
 describe('metrics that the gateway does not have', () => {
   test('a tag keeps its content, with one error and one warning that name the metrics of the gateway', async () => {
     const tags = ['a', 'b'].map((post) => `<live-count post="${post}" metric="vews">some</live-count>`);
-    const body = `${tags.join('')}<live-count post="a" metric="vews" count></live-count><live-like post="a"></live-like>`;
+    const body = `${tags.join('')}<live-count post="a" metric="vews" count></live-count>
+      <live-count post="a" metric="views" count></live-count><live-like post="a" metric="hearts"></live-like>`;
     const { page } = await openWidgets(browser, gateway.url, body);
     const { failures, warnings } = await load(page);
+    await until(async () => (await failures()).length === 4, 'each tag with an unknown metric has an error');
     await page.getByRole('button').click();
-    await untilCount(page, 'live-like', 1);
-    // The third tag also counts, which the gateway rejects.
-    await until(async () => (await failures()).length === 4, 'the gateway rejects the view');
-    const found = (await failures()).filter(({ message }) => message.includes('has no metric'));
+    // Operations of a post keep their order: the others, had they been sent, would have been rejected before.
+    await until(async () => (await readCount(gateway.url, 'a', 'views')) === 1, 'the view is counted');
+    await page.locator('live-like:not([data-on])').waitFor();
+    const found = await failures();
     expect(found.map(({ tag, post, code }) => [tag, post, code].join()).sort()).toEqual([
       'live-count,a,BAD_REQUEST',
       'live-count,a,BAD_REQUEST',
       'live-count,b,BAD_REQUEST',
+      'live-like,a,BAD_REQUEST',
     ]);
-    const [{ message } = { message: '' }] = found;
-    expect(message).toBe('the gateway has no metric "vews"; it has likes, live, no, saves, views, yes');
-    expect(warnings.filter((text) => text.includes('has no metric'))).toEqual([`tallycast: ${message}`]);
+    const explain = (metric: string): string =>
+      `the gateway has no metric "${metric}"; it has likes, live, no, saves, views, yes`;
+    expect(found[0]!.message).toBe(explain('vews'));
+    expect(warnings.sort()).toEqual(['hearts', 'vews'].map((metric) => `tallycast: ${explain(metric)}`));
     expect(await page.locator('live-count').first().innerText()).toBe('some');
-    expect(await page.locator('live-count[data-count]').count()).toBe(0);
+    expect(await page.locator('[metric=vews][data-count]').count()).toBe(0);
   });
 
   test('a group and an option that the gateway does not have give an error each, and the content stays', async () => {
     const body = `<live-choice post="a" group="poll">yes or no</live-choice>
-      <live-choice post="b" group="vote"><b data-option="yes">Yes</b><b data-option="maybe">Maybe</b></live-choice>`;
+      <live-choice post="b" group="vote"><b data-option="yes">Yes</b><b data-option="maybe">Maybe</b>
+        <b data-option="never">Never</b></live-choice>`;
     const { page } = await openWidgets(browser, gateway.url, body);
-    const { failures } = await load(page);
+    const { failures, warnings } = await load(page);
     await until(async () => (await failures()).length === 2, 'each tag has an error');
+    await page.getByRole('button', { name: 'Maybe' }).click();
+    await page.getByRole('button', { name: 'Never' }).click();
+    await page.getByRole('button', { name: 'Yes' }).click();
+    await untilCount(page, 'live-count', 1);
     const messages = (await failures()).map(({ tag, post, code, message }) => [tag, post, code, message.split(';')[0]]);
     expect(messages.sort()).toEqual([
       ['live-choice', 'a', 'BAD_REQUEST', 'the gateway has no metric "choice@poll"'],
       ['live-choice', 'b', 'BAD_REQUEST', 'the gateway has no metric "maybe"'],
     ]);
+    expect(warnings.map((text) => text.split(';')[0]).sort()).toEqual(
+      messages.map(([, , , text]) => `tallycast: ${text}`),
+    );
     expect(await page.locator('live-choice').first().innerText()).toBe('yes or no');
     expect(await page.locator('live-count[data-count]').count()).toBe(1);
   });
+});
+
+test('post="auto" is the canonical address, or that of the page if it names none that is usable', async () => {
+  const { page, complaints } = await openWidgets(browser, gateway.url, SCRIPT);
+  const read = (attributes: Record<string, string>): Promise<string> =>
+    page.evaluate(`(() => {
+      const [link, like] = ['link', 'live-like'].map((name) => document.createElement(name));
+      for (const [name, value] of Object.entries(${JSON.stringify(attributes)})) link.setAttribute(name, value);
+      like.setAttribute('post', 'auto');
+      document.head.append(link);
+      document.body.append(like);
+      const { post } = like;
+      link.remove();
+      return post;
+    })()`);
+  const own = await read({});
+  expect(own).toMatch(/^_[0-9a-f]{32}$/);
+  expect(await read({ rel: 'canonical', href: 'https://example.org/a/' })).toBe('example.org:a');
+  expect(await read({ rel: 'canonical' })).toBe(own);
+  expect(await read({ rel: 'canonical', href: 'https://' })).toBe(own);
+  expect(await complaints()).toEqual([]);
 });
 
 test('live-like turns any toggle on and off, and its events and its name tell the metric', async () => {

@@ -28,7 +28,10 @@ export class LiveChoice extends LiveElement {
     this.#status.role = 'status';
     this.shadowRoot!.append(this.#group, this.#status);
     // The numbers watch the same post with the same client, and would repeat the errors of this element.
-    this.#group.addEventListener('live-error', (event) => event.stopPropagation());
+    this.#group.addEventListener('live-error', (event) => {
+      event.stopPropagation();
+      event.preventDefault();
+    });
     const changes = { characterData: true, childList: true, subtree: true };
     new MutationObserver(() => this.scheduleWrite()).observe(this, changes);
   }
@@ -37,7 +40,7 @@ export class LiveChoice extends LiveElement {
     super.applyChange(change);
     const options = [...this.#readLabels().keys()];
     if (options.length === 0) options.push(`choice@${this.getAttribute('group')}`);
-    for (const option of options) this.checkMetric(change.counts, option);
+    for (const option of options) this.checkMetric(option);
     // With its first counts the client has the options of the gateway.
     if (this.#pills.size === 0) this.scheduleWrite();
   }
@@ -85,7 +88,7 @@ export class LiveChoice extends LiveElement {
       const on = !this.on.includes(option);
       this.emit('live-choice', { post: this.post, option, on });
       announce(this.#status, () => `${label.textContent}: ${count.exactText}`);
-      void this.turn(on ? [option] : [], (post) => post.choose(option, on));
+      void this.turn(option, on, (post) => post.choose(option, on));
     };
     const pill = makePill(press, label, count);
     count.titled = pill;

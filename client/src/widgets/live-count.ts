@@ -8,7 +8,7 @@ import { HALF_SEEN } from './visibility.js';
  * that the visitor has seen it, or with `hidden` the page.
  */
 export class LiveCount extends NumberElement {
-  readonly #view = timeView(() => void this.act((post) => countOnce(this.client, post, this.metric)));
+  readonly #view = timeView(() => void this.act(this.metric, (post) => countOnce(this.client, post, this.metric)));
 
   override get count(): number | undefined {
     return super.count;

@@ -44,6 +44,7 @@ export abstract class LiveElement extends Base {
   /** The toggles in the client's last change. */
   #received: readonly string[] = [];
   #turns = 0;
+  #counts: Counts | undefined;
   #isUnknown = false;
   #pageId: string | undefined;
 
@@ -118,12 +119,14 @@ export abstract class LiveElement extends Base {
   /** Forgets the state of another post. */
   protected forget(): void {
     this.#turns++;
+    this.#counts = undefined;
     this.#isUnknown = false;
     this.#showToggles((this.#received = []));
   }
 
   /** Takes a change of the post from the client. */
-  protected applyChange({ mine }: Change): void {
+  protected applyChange({ counts, mine }: Change): void {
+    this.#counts = counts;
     this.#showToggles((this.#received = mine));
   }
 
@@ -139,8 +142,9 @@ export abstract class LiveElement extends Base {
     scheduleWrite(this.#write);
   }
 
-  /** Performs an operation on the post, and emits `live-error` if it fails. */
-  protected async act(action: (post: Post) => Promise<void>): Promise<boolean> {
+  /** Performs an operation on a metric of the post, and emits `live-error` if it fails. */
+  protected async act(metric: string, action: (post: Post) => Promise<void>): Promise<boolean> {
+    if (!this.checkMetric(metric)) return false;
     const { post } = this;
     try {
       await action(this.client.post(post));
@@ -151,24 +155,26 @@ export abstract class LiveElement extends Base {
     }
   }
 
-  /** Shows toggles as pressed and performs the operation. If that fails they go back, unless the user has pressed again since. */
-  protected async turn(on: readonly string[], action: (post: Post) => Promise<void>): Promise<void> {
+  /** Shows a toggle as pressed and performs the operation. If that fails it goes back, unless the user has pressed again since. */
+  protected async turn(toggle: string, on: boolean, action: (post: Post) => Promise<void>): Promise<void> {
     const turn = ++this.#turns;
-    this.#showToggles(on);
-    if (!(await this.act(action)) && turn === this.#turns) this.#showToggles(this.#received);
+    this.#showToggles(on ? [toggle] : []);
+    if (!(await this.act(toggle, action)) && turn === this.#turns) this.#showToggles(this.#received);
   }
 
-  /** @returns whether the gateway counts the metric; if not, there is one error */
-  protected checkMetric(counts: Counts, metric: string): boolean {
-    if (Object.hasOwn(counts, metric)) return true;
+  /** @returns false if the gateway is known not to count the metric; then there is one error */
+  protected checkMetric(metric: string): boolean {
+    const counts = this.#counts;
+    if (!counts || Object.hasOwn(counts, metric)) return true;
     const message = `the gateway has no metric "${metric}"; it has ${Object.keys(counts).sort().join(', ')}`;
     if (!this.#isUnknown) this.#fail(this.post, new LiveCountsError('BAD_REQUEST', message));
     this.#isUnknown = true;
     return false;
   }
 
-  protected emit(name: string, detail: object): void {
-    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
+  /** @returns false if a listener has called `preventDefault` */
+  protected emit(name: string, detail: object): boolean {
+    return this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, cancelable: true, composed: true }));
   }
 
   #showToggles(on: readonly string[]): void {
@@ -220,8 +226,8 @@ export abstract class LiveElement extends Base {
   }
 
   #fail(post: string, { code, message, retryAfterMs }: LiveCountsError, warns = true): void {
-    if (warns) warnOnce(code === 'BAD_REQUEST' ? message.replace(post, '') : code, message);
-    this.emit('live-error', { post, code, message, retryAfterMs });
+    if (this.emit('live-error', { post, code, message, retryAfterMs }) && warns)
+      warnOnce(code === 'BAD_REQUEST' ? message.replace(post, '') : code, message);
   }
 
   /** Properties that were assigned before the script ran hide the accessors: sets them again. */

@@ -53,7 +53,7 @@ export class LiveLike extends NumberElement {
     const on = !this.#isOn;
     this.emit('live-like', { post, metric, on });
     announce(this.#status, () => `${this.#label}: ${this.exactText}`);
-    void this.turn(on ? [metric] : [], (handle) => handle.set(metric, on));
+    void this.turn(metric, on, (handle) => handle.set(metric, on));
   }
 }
 

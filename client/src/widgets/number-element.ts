@@ -65,7 +65,7 @@ export abstract class NumberElement extends LiveElement {
     super.applyChange(change);
     const { counts, source } = change;
     const { post, metric } = this;
-    if (!this.checkMetric(counts, metric)) return;
+    if (!this.checkMetric(metric)) return;
     const count = counts[metric]!;
     const before = this.#count;
     if (count === before) return;
