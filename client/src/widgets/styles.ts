@@ -76,6 +76,7 @@ button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 }
 @media (forced-colors: active) {
   :host([data-on]) [part=icon] { fill: currentColor; stroke: currentColor }
+  [part=dot] { background: CanvasText }
 }
 `;
 
