@@ -3,7 +3,6 @@ import type { LiveCounts } from 'tallycast-client/widgets';
 interface Totals {
   readonly likes: number;
   readonly views: number;
-  readonly live: number;
 }
 
 /** Collects the changes that the page's client gets for some posts. */
@@ -15,12 +14,16 @@ export class CountsMonitor {
 
   constructor(live: LiveCounts, posts: readonly string[]) {
     for (const post of posts) {
-      live.post(post).subscribe(({ counts, delta, source }) => {
-        this.#latest.set(post, counts);
-        if (source !== 'remote') return;
-        this.#counted += Math.abs(delta['likes'] ?? 0) + Math.abs(delta['views'] ?? 0);
-        this.#countFrame();
-      });
+      live.post(post).subscribe(
+        ({ counts, delta, source }) => {
+          this.#latest.set(post, counts);
+          if (source !== 'remote') return;
+          this.#counted += Math.abs(delta['likes'] ?? 0) + Math.abs(delta['views'] ?? 0);
+          this.#countFrame();
+        },
+        undefined,
+        { present: false },
+      );
     }
   }
 
@@ -35,7 +38,7 @@ export class CountsMonitor {
   totals(): Totals {
     const all = [...this.#latest.values()];
     const sum = (metric: keyof Totals): number => all.reduce((total, counts) => total + counts[metric], 0);
-    return { likes: sum('likes'), views: sum('views'), live: sum('live') };
+    return { likes: sum('likes'), views: sum('views') };
   }
 
   viewsOf(post: string): number {

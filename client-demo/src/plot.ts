@@ -5,7 +5,8 @@ import { find } from './page.js';
 /** A burst of ten seconds and its arrival take half of it. */
 const WINDOW_MS = 24_000;
 const HEIGHT_PX = 132;
-const AXIS_PX = 34;
+/** Wide enough for 10,000. */
+const AXIS_PX = 50;
 const FONT = '12px system-ui, sans-serif';
 
 /** Lines over the last seconds, in the colours of the figure's legend. */

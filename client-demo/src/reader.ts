@@ -7,6 +7,8 @@ const LIKE_SHARE = 0.15;
 const UNLIKE_SHARE = 0.05;
 
 interface Reading {
+  /** A post that the reader views all the time, beside those that it goes to. */
+  readonly room?: string;
   readonly pickPost: () => string;
   readonly pauseMs: number;
   /** The reader leaves when this aborts and the last operation is acknowledged. */
@@ -19,12 +21,21 @@ interface Reading {
 }
 
 /** Acts like a reader, with its own connection and actor. Resolves when the reader has left. */
-export async function readPosts({ pickPost, pauseMs, leaving, watch, acknowledged, mayLike }: Reading): Promise<void> {
+export async function readPosts({
+  room,
+  pickPost,
+  pauseMs,
+  leaving,
+  watch,
+  acknowledged,
+  mayLike,
+}: Reading): Promise<void> {
   const own = createLiveCounts(gatewayUrl(), { actor: randomActor() });
   const live = watch?.(own) ?? own;
   const liked = new Set<string>();
   const stays = (): boolean => !leaving.aborted;
   try {
+    if (room !== undefined) live.post(room).subscribe(() => undefined);
     while (stays()) {
       const post = live.post(pickPost());
       const leave = post.subscribe(() => undefined);

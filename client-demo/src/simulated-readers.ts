@@ -11,6 +11,8 @@ const READING_MS = 24_000;
 const PAUSE_MS = 1_000;
 
 interface Options {
+  /** A post that all readers view, whichever they go to. */
+  readonly room?: string;
   /** @returns the post that a reader goes to */
   readonly pickPost: () => string;
   readonly watch?: (live: LiveCounts) => LiveCounts;

@@ -12,6 +12,8 @@ const SAMPLE_MS = 500;
 const READERS_MAX = 60;
 const READING_MS = 8_000;
 const PAUSE_MS = 130;
+/** Each reader of the wall is a viewer of this post, too. A sum over the twelve posts would have a reader more than once. */
+const ROOM = 'wall';
 /** Readers arrive over this time, as people do. */
 const ARRIVAL_MS = 2_000;
 
@@ -20,6 +22,9 @@ const pickPost = (): string => pickEarly(posts);
 const live = connectPage();
 const monitor = new CountsMonitor(live, posts);
 const number = new Intl.NumberFormat('en');
+
+let viewers: number | null = null;
+live.post(ROOM).subscribe(({ counts }) => (viewers = counts.live));
 
 let readers = 0;
 let sent = 0;
@@ -38,7 +43,7 @@ for (const button of buttons) button.addEventListener('click', () => void burst(
 
 let sampledAt = performance.now();
 setInterval(sample, SAMPLE_MS);
-simulateReaders({ pickPost, acknowledged: takeLatency });
+simulateReaders({ room: ROOM, pickPost, acknowledged: takeLatency });
 
 /** Starts readers, who leave by themselves. */
 async function burst(count: number): Promise<void> {
@@ -54,7 +59,7 @@ async function burst(count: number): Promise<void> {
         acknowledged++;
         takeLatency(ms);
       };
-      await readPosts({ pickPost, pauseMs: PAUSE_MS, leaving, acknowledged: acknowledgedOne });
+      await readPosts({ room: ROOM, pickPost, pauseMs: PAUSE_MS, leaving, acknowledged: acknowledgedOne });
       readers--;
       showBurst();
     }),
@@ -82,7 +87,7 @@ function sample(): void {
   const seconds = (now - sampledAt) / 1_000;
   sampledAt = now;
   const { counted, frames } = monitor.takeSample();
-  const { likes, views, live: viewers } = monitor.totals();
+  const { likes, views } = monitor.totals();
   const acknowledgedNow = acknowledgedMs.length / seconds;
   plots.operations.add(now, [acknowledgedNow, counted / seconds]);
   plots.frames.add(now, [frames / seconds]);
