@@ -121,7 +121,7 @@ function side(name: string): string {
             <live-like notation="standard" data-testid="like-${who}"></live-like>
             <button type="button" class="plain" data-testid="view-${who}">Add a view</button>
           </div>
-          <p class="waiting" data-testid="waiting-${who}" data-value="0">nothing waits</p>
+          <p class="waiting" data-testid="waiting-${who}" data-value="0"></p>
         </div>
       </section>`;
 }
@@ -135,7 +135,7 @@ function phone(name: string): string {
         </div>
         <live-count metric="likes" notation="standard" data-testid="likes-${who}"></live-count>
         <live-like notation="standard" data-testid="like-${who}"></live-like>
-        <p class="waiting" data-testid="waiting-${who}" data-value="0">nothing waits</p>
+        <p class="waiting" data-testid="waiting-${who}" data-value="0"></p>
       </section>`;
 }
 

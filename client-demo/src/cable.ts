@@ -29,7 +29,9 @@ function describe([ann, bob]: readonly Person[]): string {
   if (ann.pulled && bob.pulled) return `Both are unplugged. ${describeWaiting(ann)} ${describeWaiting(bob)}`;
   const [out, other] = ann.pulled ? [ann, bob] : [bob, ann];
   if (out.pulled) {
-    return `${out.name} is unplugged and continues. ${describeWaiting(out)} ${other.name} and the gateway have not received it.`;
+    const missing = out.waiting === 1 ? 'it' : 'them';
+    const outcome = out.waiting === 0 ? '' : ` ${other.name} and the gateway have not received ${missing}.`;
+    return `${out.name} is unplugged and continues. ${describeWaiting(out)}${outcome}`;
   }
   const sending = ann.waiting + bob.waiting;
   if (sending > 0) return `Both are plugged in. ${countOperations(sending)} on the way.`;

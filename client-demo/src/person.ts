@@ -56,7 +56,8 @@ export class Person {
   show(): void {
     this.#showState();
     this.#waiting.dataset['value'] = String(this.waiting);
-    setText(this.#waiting, this.waiting === 0 ? 'nothing waits' : `${this.waiting} waiting`);
+    const none = this.pulled ? 'nothing waits' : '';
+    setText(this.#waiting, this.waiting === 0 ? none : `${this.waiting} waiting`);
   }
 
   async #view(post: string): Promise<void> {
