@@ -3,9 +3,10 @@ import { find, gatewayUrl, setText } from './page.js';
 import { pause } from './reader.js';
 
 const INTERVAL_MS = 2_000;
-/** Between attempts to read the counts at a moment when no operation is on its way. */
+/** Between looks for the first acknowledgement, and for a moment when no operation is on its way. */
 const RETRY_MS = 100;
 const ATTEMPTS = 8;
+const ALL: readonly Metric[] = ['likes', 'views'];
 const number = new Intl.NumberFormat('en');
 
 type Counts = Readonly<Record<Metric, number>>;
@@ -20,15 +21,17 @@ export async function compareForever(ledger: Ledger, post: string): Promise<neve
         show('sum-note', 'The gateway does not answer. This page keeps its operations and sends them when it does.');
       }
     }
-    await pause(INTERVAL_MS);
+    await pause(ledger.acknowledged(ALL) === 0 ? RETRY_MS : INTERVAL_MS);
   }
 }
 
 async function compare(ledger: Ledger, post: string): Promise<void> {
   for (let left = ATTEMPTS; ; left--) {
-    const acknowledged = ledger.acknowledged(['likes', 'views']);
+    const acknowledged = ledger.acknowledged(ALL);
+    // There is nothing to compare yet.
+    if (acknowledged === 0) return;
     const likes = ledger.acknowledged(['likes']);
-    const [endLikes, endAll] = [ledger.startReading(['likes']), ledger.startReading(['likes', 'views'])];
+    const [endLikes, endAll] = [ledger.startReading(['likes']), ledger.startReading(ALL)];
     const counts = await readCounts(post);
     const countsViews = counts.views > 0 || acknowledged === likes;
     const counted = countsViews ? counts.likes + counts.views : counts.likes;
