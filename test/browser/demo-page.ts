@@ -82,8 +82,8 @@ export function untilHas(page: Page, testId: string, readValue: string): Promise
   return page.locator(`[data-testid=${testId}]${readValue}`).waitFor();
 }
 
-export async function value(page: Page, testId: string): Promise<number> {
-  return Number(await page.getByTestId(testId).getAttribute('data-value'));
+export async function value(page: Page, testId: string, name = 'value'): Promise<number> {
+  return Number(await page.getByTestId(testId).getAttribute(`data-${name}`));
 }
 
 /**

@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { startAddressedProxy } from '../support/addressed-proxy.js';
-import { launchChromium, launchTabs } from '../support/chromium.js';
+import { launchChromium, launchTabs, newContext } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { until } from '../support/until.js';
-import { dismissReaders, openPage, readTotals, untilHas, value } from './demo-page.js';
+import { DESKTOP, dismissReaders, NARROW_PX, openPage, PHONE, readTotals, untilHas, value } from './demo-page.js';
 import { closeWindows } from './windows.js';
 
 /** The page, Ann and Bob. */
@@ -97,6 +97,36 @@ test('a like is timed to its acknowledgement and to the other phone', async () =
     await untilHas(page, number, `[data-count="${likes + 2}"]`);
 });
 
+test('a like is not timed while a phone is unplugged', async () => {
+  const { page } = await openAlone();
+  const latency = page.getByTestId('latency');
+  const press = (who: string): Promise<void> => page.getByTestId(`like-${who}`).click();
+  await page.getByRole('button', { name: 'Unplug Bob' }).click();
+  await press('ann');
+  await latency.getByText('Bob’s phone gets it when it is plugged in').waitFor();
+  await page.getByRole('button', { name: 'Plug in Bob' }).click();
+  await latency.getByText('Bob’s phone got it when it was plugged in').waitFor();
+  await page.getByRole('button', { name: 'Unplug Bob' }).click();
+  await press('bob');
+  await latency.getByText('Bob’s like waits').waitFor();
+  await page.getByRole('button', { name: 'Plug in Bob' }).click();
+  await latency.getByText('Bob’s like was counted when he was plugged in').waitFor();
+  expect(await latency.getAttribute('data-shown-ms')).toBeNull();
+  await press('ann');
+  await latency.getByText('Ann’s like: acknowledged after').getByText('on Bob’s phone after').waitFor();
+});
+
+test('the readers are named, and nothing waits is said of an unplugged phone only', async () => {
+  const { page } = await open();
+  await page.getByText(/^\d+ simulated, Ann, Bob and you$/).waitFor();
+  await dismissReaders(page);
+  await page.getByText(/^Ann, Bob and you$/).waitFor();
+  expect(await page.getByTestId('waiting-bob').textContent()).toBe('');
+  await page.getByRole('button', { name: 'Unplug Bob' }).click();
+  await page.getByText(/^Ann and you$/).waitFor();
+  expect(await page.getByTestId('waiting-bob').textContent()).toBe('nothing waits');
+});
+
 test('an unplugged phone goes on, waits, and agrees when it is plugged in', async () => {
   const { page, likes } = await openAlone();
   await page.getByRole('button', { name: 'Unplug Bob' }).click();
@@ -112,6 +142,45 @@ test('an unplugged phone goes on, waits, and agrees when it is plugged in', asyn
   await page.getByText('Both are live and agree').waitFor();
   await untilEqual(page);
 });
+
+test('the sum is shown from the first acknowledgement on', async () => {
+  const page = await (await newContext(browser)).newPage();
+  await page.addInitScript(`
+    globalThis.sums = new Set();
+    (function look() {
+      sums.add(document.querySelector('[data-testid=acknowledged]')?.textContent);
+      requestAnimationFrame(look);
+    })();
+  `);
+  await page.goto(`${gateway.url}/`);
+  await until(async () => (await value(page, 'acknowledged')) > 0, 'the sum is shown');
+  expect(await page.evaluate<string[]>('[...sums]')).not.toContain('0');
+});
+
+test.each([NARROW_PX, PHONE.width, DESKTOP.width])(
+  'likes and cables move nothing on a page of %i px',
+  async (width) => {
+    const { page } = await openAlone();
+    await page.setViewportSize({ width, height: DESKTOP.height });
+    const readPlace = (): Promise<number> =>
+      page.evaluate('document.querySelector(".ways").getBoundingClientRect().top + scrollY');
+    await page.getByText('Both are live and agree').waitFor();
+    const before = await readPlace();
+    const isStill = async (): Promise<void> => expect(await readPlace()).toBe(before);
+    await page.getByTestId('like-bob').click();
+    await page.getByText('on Ann’s phone after').waitFor();
+    await isStill();
+    await page.getByRole('button', { name: 'Unplug Bob' }).click();
+    await page.getByText('Bob is unplugged').waitFor();
+    await isStill();
+    await page.getByTestId('like-ann').click();
+    await page.getByText('Bob’s phone gets it when').waitFor();
+    await isStill();
+    await page.getByTestId('like-bob').click();
+    await page.getByText('Bob’s like waits').waitFor();
+    await isStill();
+  },
+);
 
 test('a page without a drill has no button to kill, and says how to start one', async () => {
   const { page } = await open();
