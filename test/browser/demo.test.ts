@@ -258,19 +258,19 @@ describe('the cable', () => {
       const { page } = await open(`/cable/?post=still-${width}`);
       await page.setViewportSize({ width, height: DESKTOP.height });
       await page.getByText('All three agree').waitFor();
-      const readPlaces = (): Promise<unknown> =>
+      const measureTops = (): Promise<unknown> =>
         page.evaluate(
           `[...document.querySelectorAll('.gateway, .pane, [data-testid^=like-], .waiting')].map((element) => element.getBoundingClientRect().top + scrollY)`,
         );
-      const before = await readPlaces();
+      const before = await measureTops();
       await page.getByTestId('pull-ann').click();
       for (const action of ['view-ann', 'view-ann', 'view-bob']) await page.getByTestId(action).click();
       await page.getByText('Bob and the gateway have not received them.').waitFor();
-      expect(await readPlaces()).toEqual(before);
+      expect(await measureTops()).toEqual(before);
       await page.getByTestId('pull-bob').click();
       for (const action of ['view-bob', 'view-bob']) await page.getByTestId(action).click();
       await page.getByText('2 operations of Bob’s wait here.').waitFor();
-      expect(await readPlaces()).toEqual(before);
+      expect(await measureTops()).toEqual(before);
     },
   );
 

@@ -162,11 +162,11 @@ test.each([NARROW_PX, PHONE.width, DESKTOP.width])(
   async (width) => {
     const { page } = await openAlone();
     await page.setViewportSize({ width, height: DESKTOP.height });
-    const readPlace = (): Promise<number> =>
+    const measureTop = (): Promise<number> =>
       page.evaluate('document.querySelector(".ways").getBoundingClientRect().top + scrollY');
     await page.getByText('Both are live and agree').waitFor();
-    const before = await readPlace();
-    const isStill = async (): Promise<void> => expect(await readPlace()).toBe(before);
+    const before = await measureTop();
+    const isStill = async (): Promise<void> => expect(await measureTop()).toBe(before);
     await page.getByTestId('like-bob').click();
     await page.getByText('on Ann’s phone after').waitFor();
     await isStill();
