@@ -40,7 +40,7 @@ test('addresses of the same page have one id', () => {
 });
 
 test('outside of a page postId needs an address', () => {
-  expect(() => postId()).toThrow('outside of a page there is no address: call postId(url)');
+  expect(() => postId()).toThrow('outside of a page postId needs an address');
 });
 
 /** Short texts of few characters, so that equal ids of different addresses would be found. */

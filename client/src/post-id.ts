@@ -35,7 +35,7 @@ export function postId(url: string | URL = pageAddress()): string {
 }
 
 function pageAddress(): string {
-  if (typeof document === 'undefined') throw new TypeError('outside of a page there is no address: call postId(url)');
+  if (typeof document === 'undefined') throw new TypeError('outside of a page postId needs an address');
   try {
     return new URL(document.querySelector<HTMLLinkElement>('link[rel~=canonical][href]')!.href).href;
   } catch {
