@@ -1,12 +1,15 @@
-// Makes the script file smaller than the minifier of the build can. npm run build:client.
+// Makes the script file and the modules smaller than the minifier of the build can. npm run build:client.
 // It shortens the names of the members that no other code uses: they are a twentieth of the bytes that a page loads.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { minify } from 'terser';
 import ts from 'typescript';
 
-/** The gateway serves the first, the package has the second. */
-const FILES = ['dist/client/tallycast.js', 'client/dist/tallycast.js'];
+/** The gateway serves it; the package has a copy. */
+const SCRIPT = 'dist/client/tallycast.js';
+const PACKAGE = 'client/dist';
+/** The modules that have code of their own, but for the hooks, which use nothing but what pages use, too. */
+const MODULES = 'client/dist/shared';
 /** Types with members that pages use, that are sent, or that are stored for a later version of the script. */
 const SHARED_TYPES =
   /^(Environment|Clock|Timer|Page|Options|Post|Counts|Change|Credentials|UnsentEntry|PostedEvent|Live\w+|NumberElement|\w+Turned)$/;
@@ -49,11 +52,19 @@ const options = {
   // `builtins` only switches off a list of browser members that is less complete than the one above.
   mangle: { properties: { regex: new RegExp(`^(${names.join('|')})$`), builtins: true } },
 };
-const [file] = FILES;
-const sourceMap = { content: readFileSync(`${file}.map`, 'utf8'), url: 'tallycast.js.map' };
-const { code, map } = await minify(readFileSync(file, 'utf8'), { ...options, sourceMap });
-for (const path of FILES) {
-  writeFileSync(path, code);
-  writeFileSync(`${path}.map`, map);
+/** Modules that import each other need the same short names. */
+const nameCache = {};
+
+async function compact(file) {
+  const sourceMap = { content: readFileSync(`${file}.map`, 'utf8'), url: `${basename(file)}.map` };
+  const { code, map } = await minify(readFileSync(file, 'utf8'), { ...options, nameCache, sourceMap });
+  // Variables belong to their module.
+  delete nameCache.vars;
+  writeFileSync(file, code);
+  writeFileSync(`${file}.map`, map);
 }
+
+await compact(SCRIPT);
+for (const ending of ['', '.map']) copyFileSync(SCRIPT + ending, join(PACKAGE, `tallycast.js${ending}`));
+for (const name of readdirSync(MODULES)) if (name.endsWith('.js')) await compact(join(MODULES, name));
 if (process.argv.includes('--names')) console.log(names.sort().join(' '));
