@@ -67,4 +67,3 @@ async function compact(file) {
 await compact(SCRIPT);
 for (const ending of ['', '.map']) copyFileSync(SCRIPT + ending, join(PACKAGE, `tallycast.js${ending}`));
 for (const name of readdirSync(MODULES)) if (name.endsWith('.js')) await compact(join(MODULES, name));
-if (process.argv.includes('--names')) console.log(names.sort().join(' '));

@@ -5,10 +5,14 @@ const UNREACHABLE_MS = 12_000;
 
 const warned = new Set<string>();
 
-/** Warns the author of the page, once a cause and once a text: what visitors do may cause it again and again. */
+/**
+ * Warns the author of the page, once a cause and once a text: what visitors do may cause it again and again. Only what was
+ * warned of is kept, because texts may name any number of posts.
+ */
 export function warnOnce(cause: string, text: string): void {
-  if (!warned.has(cause) && !warned.has(text)) console.warn(`tallycast: ${text}`);
+  if (warned.has(cause) || warned.has(text)) return;
   warned.add(cause).add(text);
+  console.warn(`tallycast: ${text}`);
 }
 
 /** Warns unless the timer is cancelled in time, because the gateway has answered. */
