@@ -121,7 +121,7 @@ function compressByGzip(): RequestHandler {
   const compress = compression({ filter: mayCompress, threshold: 0 });
   return (request, response, next) => {
     if (request.headers['accept-encoding'] !== undefined) {
-      response.locals['acceptsBrotli'] = request.acceptsEncodings('br') !== false;
+      response.locals['acceptEncoding'] = request.headers['accept-encoding'];
       request.headers['accept-encoding'] = request.acceptsEncodings('gzip') === false ? 'identity' : 'gzip';
     }
     compress(request, response, next);

@@ -33,11 +33,7 @@ export function serveFolder(app: NestExpressApplication, folder: string, options
       return;
     }
     const path = isFolder && servesIndex ? request.path + INDEX : request.path;
-    const isAccepted = {
-      br: response.locals['acceptsBrotli'] === true,
-      gzip: request.acceptsEncodings('gzip') !== false,
-    };
-    const encoding = ENCODINGS.find((one) => isAccepted[one] && packed.get(one)!.has(path));
+    const encoding = ENCODINGS.find((one) => packed.get(one)!.has(path) && accepts(response, one));
     if (encoding !== undefined) request.url = path + ENDINGS[encoding];
     next();
   });
@@ -53,6 +49,13 @@ export function serveFolder(app: NestExpressApplication, folder: string, options
       response.setHeader('Content-Encoding', encoding);
     },
   });
+}
+
+/** By the header as it was sent. Parsed here, because requests of the API must not pay for it. */
+function accepts(response: Response, encoding: string): boolean {
+  const { req: request } = response;
+  request.headers['accept-encoding'] = response.locals['acceptEncoding'] as string | undefined;
+  return request.acceptsEncodings(encoding) !== false;
 }
 
 function isRead({ method }: Request): boolean {
