@@ -11,9 +11,11 @@ import {
   VISIT_MARKS_MAX,
 } from './bucket.js';
 import type { Metrics } from './metrics.js';
-import { APPLIED, buildSwitched, DUPLICATE, ON, type Operation } from './operation.js';
+import { hasReached, reachMilestones } from './milestones.js';
+import { APPLIED, buildSwitched, DUPLICATE, ON, type Operation, REACHED } from './operation.js';
 import { COUNT_MAX, countRights, increment } from './pn-counter.js';
 import { PostWorkingSet, type WorkingPost } from './post-working-set.js';
+import { mightReach } from './unnamed-crossings.js';
 import { toVisitKey } from './visit-key.js';
 
 /** Rules of counting. Tests plant other rules to see that they would be found. */
@@ -24,12 +26,14 @@ export interface CountingRules {
   readonly optionsToPutOff: (metrics: Metrics, metric: number) => readonly number[];
   /** Whether also a visit that does not count starts a window. */
   readonly uncountedVisitStartsWindow: boolean;
+  readonly reachMilestones: typeof reachMilestones;
 }
 
 export const COUNTING_RULES: CountingRules = {
   countRights,
   optionsToPutOff: ({ otherOptions }, metric) => otherOptions[metric]!,
   uncountedVisitStartsWindow: false,
+  reachMilestones,
 };
 
 /**
@@ -50,10 +54,11 @@ export function apply(
   const last = isFromLog ? bucket.logPosition(producerId) : (producer?.batchNumber ?? 0);
   const after = afterInLog ?? batchNumber - 1;
   if (after !== last) return { kind: after > last ? 'gap' : 'stale', last };
+  if (batch.hasSums === true && mightReach(bucket, batch.operations)) return { kind: 'unsum', last };
 
   startMarkGenerations(bucket, metrics, batch);
   const posts = new PostWorkingSet(bucket, metrics);
-  const applying = new Applying(bucket, metrics, bucket.changes.now(batch.atMs), rules);
+  const applying = new Applying(bucket, metrics, batch.atMs, rules);
   const outcomes = new Uint8Array(batch.operations.length);
   batch.operations.forEach((operation, i) => {
     const post = posts.get(operation.post);
@@ -79,30 +84,62 @@ function startGenerationIfOver(marks: Marks, atMs: number, lengthMs: number, max
 
 /** Applies the operations of one batch. */
 class Applying {
+  readonly #stamp: number;
+
   constructor(
     private readonly bucket: Bucket,
     private readonly metrics: Metrics,
-    private readonly stamp: number,
+    private readonly atMs: number,
     private readonly rules: CountingRules,
-  ) {}
+  ) {
+    this.#stamp = bucket.changes.now(atMs);
+  }
 
   /** @returns its outcome */
   apply(post: WorkingPost, operation: Operation): number {
-    const { session, seq, kind, value } = operation;
-    const { sessionMarks } = this.bucket;
+    const { session, seq } = operation;
+    const { sessionMarks, milestones } = this.bucket;
     if (session !== null) {
       if (seq <= sessionMarks.get(session)) return DUPLICATE | this.#readState(operation);
       sessionMarks.set(session, seq);
     }
+    const outcome = this.#change(post, operation);
+    if (milestones.isEmpty || (outcome & APPLIED) === 0) return outcome;
+    return outcome | this.#reach(post, operation);
+  }
+
+  /** @returns the outcome without milestones */
+  #change(post: WorkingPost, operation: Operation): number {
+    const { kind, value, metric } = operation;
     if (kind === 'visit') return this.#visit(post, operation) ? APPLIED : 0;
     if (kind !== 'set') return this.#count(post, operation) ? APPLIED : 0;
     const isSet = this.#set(post, operation, value === 1);
-    const switched = value === 1 ? buildSwitched(operation, this.#putOthersOff(post, operation)) : 0;
-    return (isSet || switched > 0 ? APPLIED : 0) | (value === 1 ? ON : 0) | switched;
+    if (value !== 1) return isSet ? APPLIED : 0;
+    const switched = buildSwitched(this.metrics.otherOptions[metric]!, this.#putOthersOff(post, operation));
+    return (isSet || switched > 0 ? APPLIED : 0) | ON | switched;
   }
 
-  #readState({ kind, post, metric, actor }: Operation): number {
-    return kind === 'set' && actor !== null && this.bucket.hasMember(post, metric, actor) ? ON : 0;
+  #readState({ kind, post, metric, actor, session, seq }: Operation): number {
+    const { bucket } = this;
+    const on = kind === 'set' && actor !== null && bucket.hasMember(post, metric, actor) ? ON : 0;
+    const milestones = bucket.milestones.isEmpty ? undefined : bucket.milestones.get(post, metric);
+    return milestones !== undefined && hasReached(milestones, session!, seq) ? on | REACHED : on;
+  }
+
+  /** To be called after the operation was applied. @returns REACHED if it is the one with which the total reaches a milestone */
+  #reach({ state }: WorkingPost, { post, metric, actor, session, seq, kind, value }: Operation): number {
+    const { incarnation, milestones } = this.bucket;
+    const before = milestones.get(post, metric);
+    if (before === undefined) return 0;
+    const total = computeTotal(state.metrics[metric]);
+    const { region, epoch } = incarnation;
+    const operation = { actor, session, seq, kind, value };
+    const times = { atMs: this.atMs, recordedAtMs: milestones.nowMs() };
+    const crossing = { ...operation, total, v: state.v + 1, region, epoch, ...times, missed: false };
+    const after = this.rules.reachMilestones(before, crossing);
+    if (after === null) return 0;
+    milestones.set(post, metric, after.milestones, after.reached);
+    return REACHED;
   }
 
   /**
@@ -112,7 +149,7 @@ class Applying {
   #set(post: WorkingPost, { post: id, metric, actor }: Omit<Operation, 'value'>, on: boolean): boolean {
     const { bucket } = this;
     if (actor === null) return false;
-    bucket.changes.recordToggle(id, metric, actor, this.stamp);
+    bucket.changes.recordToggle(id, metric, actor, this.#stamp);
     if (bucket.changes.keepsRegisters) post.mustExist = true;
     if (bucket.hasMember(id, metric, actor) === on) return false;
     bucket.setMember(id, metric, actor, on);
@@ -152,7 +189,7 @@ class Applying {
     if (!mayCount) return false;
     const [p, n] = kind === 'add' || value > 0 ? [value, 0] : [0, -value];
     state.counter = increment(state.counter, incarnation, p, n);
-    changes.recordCount(id, this.stamp);
+    changes.recordCount(id, this.#stamp);
     return (post.changed = true);
   }
 }

@@ -17,6 +17,8 @@ export interface Batch {
    * if this is the bucket's position. A position is kept for good, and without outcomes: a batch that is sent again is stale.
    */
   readonly afterInLog?: number;
+  /** Only if the producer is a log: whether an operation adds up several events, of which none is known any more. */
+  readonly hasSums?: boolean;
   /** Wall time at the gateway, ms since 1970. */
   readonly atMs: number;
   readonly operations: readonly Operation[];
@@ -55,4 +57,6 @@ export type CommitResult =
       readonly changed: readonly PostCounts[];
     }
   /** `gap`: batches between `last` and this one are missing. `stale`: a later batch was applied before. */
-  | { readonly kind: 'gap' | 'stale'; readonly last: number };
+  | { readonly kind: 'gap' | 'stale'; readonly last: number }
+  /** A sum might reach a milestone, and nobody could be named: the batch is to be sent with single events. Nothing was applied. */
+  | { readonly kind: 'unsum'; readonly last: number };

@@ -1,6 +1,7 @@
 import type { PostCounts, ProducerState } from './batch.js';
 import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
+import type { BucketMilestones } from './milestones.js';
 import { COUNT_MAX, EMPTY_COUNTER, type PnCounter, type RegionIncarnation, sumEntries } from './pn-counter.js';
 
 /** One metric of a post. */
@@ -83,6 +84,7 @@ export interface Bucket {
   readonly changes: ChangeRecorder;
   /** `null` where nobody asked for changed posts. */
   readonly changedPosts: ChangedPostsRecorder | null;
+  readonly milestones: BucketMilestones;
 
   producerState(producerId: string): ProducerState | undefined;
   setProducerState(producerId: string, state: ProducerState): void;

@@ -29,22 +29,27 @@ export interface Operation {
 export const APPLIED = 1;
 export const DUPLICATE = 2;
 export const ON = 4;
-/** The actor's other option of the group was put off. The upper four bits are its metric, … */
+/** The actor's other option of the group was put off. The upper three bits are its index among the other options, … */
 export const SWITCHED = 8;
-export const SWITCHED_FROM_BIT = 4;
+/** It is the operation with which the total first reached a milestone: see milestones.ts. */
+export const REACHED = 16;
+export const SWITCHED_FROM_BIT = 5;
+/** … or this, if several were: an actor may have those of when the metrics were no choices yet. OPTIONS_MAX leaves it free. */
+export const SWITCHED_FROM_SEVERAL = 7;
 
-/** … or that of the operation, if several were: an actor may have those of when the metrics were no choices yet. */
-export function buildSwitched(operation: Pick<Operation, 'metric'>, putOff: readonly number[]): number {
+/** @param otherOptions of the metric that was put on; @param putOff those of them that it has put off */
+export function buildSwitched(otherOptions: readonly number[], putOff: readonly number[]): number {
   const [from] = putOff;
   if (from === undefined) return 0;
-  return SWITCHED | ((putOff.length === 1 ? from : operation.metric) << SWITCHED_FROM_BIT);
+  const option = putOff.length === 1 ? otherOptions.indexOf(from) : SWITCHED_FROM_SEVERAL;
+  return SWITCHED | (option << SWITCHED_FROM_BIT);
 }
 
 /** @returns the metrics that the operation has put off besides its own, or may have: all other options, if it were several */
-export function readSwitched(outcome: number, metric: number, otherOptions: readonly number[]): readonly number[] {
+export function readSwitched(outcome: number, otherOptions: readonly number[]): readonly number[] {
   if ((outcome & SWITCHED) === 0) return NOTHING;
-  const from = outcome >> SWITCHED_FROM_BIT;
-  return from === metric ? otherOptions : [from];
+  const from = otherOptions[outcome >> SWITCHED_FROM_BIT];
+  return from === undefined ? otherOptions : [from];
 }
 
 const NOTHING: readonly number[] = [];

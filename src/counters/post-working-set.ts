@@ -1,6 +1,7 @@
 import type { PostCounts } from './batch.js';
 import { type Bucket, buildCounts, computeTotals, type PostState } from './bucket.js';
 import type { Metrics } from './metrics.js';
+import { recordMissed } from './unnamed-crossings.js';
 
 /** A post of a unit of work: read once, written once. */
 export interface WorkingPost {
@@ -46,6 +47,7 @@ export class PostWorkingSet {
     for (const [id, post] of this.#posts) {
       if (post.changed) {
         post.state.v += 1;
+        if (!bucket.milestones.isEmpty) recordMissed(bucket, id, post.state);
         bucket.setPost(id, post.state);
       } else if (post.mustExist && !post.exists) bucket.setPost(id, post.state);
       const now = buildCounts(id, bucket.epoch, post.exists || post.changed ? post.state : undefined, metrics);

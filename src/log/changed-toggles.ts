@@ -13,7 +13,7 @@ export function listChangedToggles(
     const outcome = outcomes[i]!;
     if (kind !== 'set' || actor === null || !notifiesActor || (outcome & APPLIED) === 0) return [];
     const own = { post, metric, actor, on: (outcome & ON) !== 0 };
-    const putOff = readSwitched(outcome, metric, otherOptions[metric]!);
+    const putOff = readSwitched(outcome, otherOptions[metric]!);
     return [own, ...putOff.map((other) => ({ post, metric: other, actor, on: false }))];
   });
 }

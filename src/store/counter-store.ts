@@ -1,6 +1,7 @@
 import type { Observable } from 'rxjs';
 import type { Batch, CommitResult, PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
+import type { MilestoneStore } from './milestone-store.js';
 import type { ReplicatedStore } from './replicated-store.js';
 
 /** A post as one actor sees it. */
@@ -63,6 +64,8 @@ export interface CounterStore {
 
   /** Whether all its servers are reachable. While one is not, recent commits have to be retained until it is. */
   readonly allReachable: boolean;
+
+  readonly milestones: MilestoneStore;
 
   /** Its port to other regions; `null` where there are none. */
   readonly replication: ReplicatedStore | null;

@@ -7,6 +7,7 @@ import { publishingTests, reopenTests } from './publishing.js';
 import { amountTests, operationTests, readingTests } from './counting.js';
 import { producerTests, lastSeqTests } from './delivery.js';
 import { logPositionTests } from './log-positions.js';
+import { milestoneTests } from './milestones.js';
 import { METRICS, Producer, RULED_METRICS, START_MS } from './operations.js';
 import { ruleTests } from './rules.js';
 import { applied, type StoreUnderTest } from './store-under-test.js';
@@ -24,7 +25,11 @@ export interface OpenStore {
  * Tests of everything that every store must do. Results may be late and in another order where CounterStore allows it.
  * @param open with METRICS, or with RULED_METRICS
  */
-export function describeStore(name: string, open: (metrics: Metrics) => Promise<OpenStore>): void {
+export function describeStore(
+  name: string,
+  open: (metrics: Metrics) => Promise<OpenStore>,
+  hasMilestones = true,
+): void {
   describe(name, () => {
     const under = storeForEachTest(() => open(METRICS));
     describe('reading', () => readingTests(under));
@@ -33,6 +38,7 @@ export function describeStore(name: string, open: (metrics: Metrics) => Promise<
     describe('last seqs', () => lastSeqTests(under));
     describe('positions in logs', () => logPositionTests(under));
     describe('changes', () => publishingTests(under));
+    if (hasMilestones) describe('milestones', () => milestoneTests(under));
     describe('changed posts', () => changedPostsTests(under));
     describe('changed members', () => changedMembersTests(under));
     describe('large amounts', () => amountTests(under));

@@ -8,6 +8,7 @@ import { ReplicationState, type PersistentReplicationState } from '../../src/cou
 import type { ToggleRegister } from '../../src/counters/replication/delta.js';
 import type { MemoryChangeRecord } from './memory-change-record.js';
 import { MemoryMarks } from './memory-marks.js';
+import { MemoryMilestones } from './memory-milestones.js';
 
 /** A bucket in Maps: the reference for `apply`, `mergeDelta` and other stores. */
 export class MemoryBucket implements ReplicatedBucket {
@@ -17,6 +18,7 @@ export class MemoryBucket implements ReplicatedBucket {
   changedPosts: MemoryChangeRecord | null = null;
   sessionMarks = new MemoryMarks();
   visitMarks = new MemoryMarks();
+  milestones = new MemoryMilestones();
   readonly #producers = new Map<string, ProducerState>();
   readonly #logPositions = new Map<string, number>();
   readonly #posts = new Map<string, PostState>();
@@ -53,6 +55,7 @@ export class MemoryBucket implements ReplicatedBucket {
     for (const [id, register] of this.#registers) copy.#registers.set(id, register);
     copy.sessionMarks = this.sessionMarks.copy();
     copy.visitMarks = this.visitMarks.copy();
+    copy.milestones = this.milestones.copy();
     copy.changedPosts = this.changedPosts?.copy(copy) ?? null;
     copy.stoppedAtSeq = this.stoppedAtSeq;
     return copy;

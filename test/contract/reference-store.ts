@@ -27,8 +27,10 @@ import type {
   FullSyncPage,
 } from '../../src/store/replicated-store.js';
 import { MemoryBucket } from './memory-bucket.js';
+import { MemoryMilestones } from './memory-milestones.js';
 import { CHANGE_RECORD_RULES } from './memory-change-record.js';
 import { ReferenceChangeStore } from './reference-change-store.js';
+import { ReferenceMilestones } from './reference-milestones.js';
 
 /** `apply`, `mergeDelta` and their companions over buckets in memory: the meaning that every store has to equal. */
 export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
@@ -40,6 +42,7 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
   readonly replayWindowMs = 0;
   readonly description = {};
   readonly changeStore: ReferenceChangeStore;
+  readonly milestones: ReferenceMilestones;
   readonly losesCommitsOnFailover = true;
   #buckets: readonly MemoryBucket[];
   readonly #watched = new Set<string>();
@@ -53,10 +56,17 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
     private readonly order: CompareIncarnations = compareIncarnations,
     private readonly rules = COUNTING_RULES,
     private readonly changeRecords = CHANGE_RECORD_RULES,
+    /** The clock by whose time records of milestones become final. */
+    private readonly nowMs: () => number = () => 0,
   ) {
     const newReplication = (): ReplicationState | null =>
       nonce && new ReplicationState(incarnation.region, newReplicationState(0));
     this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(incarnation, newReplication()));
+    for (const bucket of this.#buckets) bucket.milestones = new MemoryMilestones(nowMs);
+    this.milestones = new ReferenceMilestones(
+      () => this.#buckets,
+      (post) => this.#watched.has(post),
+    );
     const publish = (changed: readonly PostCounts[]): void => this.#publish(changed);
     this.changeStore = new ReferenceChangeStore(() => this.#buckets, metrics, changeRecords, publish);
   }
@@ -67,8 +77,9 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
 
   /** A store with the same contents that watches no post. */
   copy(): ReferenceStore {
-    const { metrics, incarnation, nonce, order, rules, changeRecords } = this;
-    const copy = new ReferenceStore(metrics, this.#buckets.length, incarnation, nonce, order, rules, changeRecords);
+    const { metrics, incarnation, nonce, order, rules, changeRecords, nowMs } = this;
+    const { length } = this.#buckets;
+    const copy = new ReferenceStore(metrics, length, incarnation, nonce, order, rules, changeRecords, nowMs);
     copy.#buckets = this.#buckets.map((bucket) => bucket.copy());
     copy.changeStore.copyPositions(this.changeStore);
     return copy;
@@ -82,6 +93,7 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
   commit(batch: Batch): Promise<CommitResult> {
     const result = apply(this.#buckets[batch.bucket]!, this.metrics, batch, this.rules);
     if (result.kind === 'applied') this.#publish(result.changed);
+    this.milestones.publish(this.#buckets[batch.bucket]!);
     return Promise.resolve(result);
   }
 

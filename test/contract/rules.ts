@@ -1,11 +1,21 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Key64 } from '../../src/counters/ids.js';
-import { APPLIED, DUPLICATE, ON, type Operation, readSwitched, SWITCHED } from '../../src/counters/operation.js';
+import {
+  APPLIED,
+  DUPLICATE,
+  ON,
+  type Operation,
+  readSwitched,
+  SWITCHED,
+  SWITCHED_FROM_BIT,
+} from '../../src/counters/operation.js';
 import { key, postIn, RULED_METRICS, type SessionSeq, START_MS } from './operations.js';
 import type { StoreUnderTest } from './store-under-test.js';
 
 /** Indices of RULED_METRICS. */
 const [VIEWS, READERS, YES, NO, MAYBE, READS] = [1, 2, 3, 4, 5, 6] as const;
+/** Index of YES among the other options of MAYBE. */
+const YES_OF_MAYBE = 0;
 const START_S = START_MS / 1_000;
 const WINDOW_S = 30 * 60;
 const POST = postIn(0);
@@ -119,7 +129,7 @@ function markTests(under: StoreUnderTest): void {
 function choiceTests(under: StoreUnderTest): void {
   const outcomes = outcomesIn(under);
   const others = (outcome: number, metric: number): readonly number[] =>
-    readSwitched(outcome, metric, RULED_METRICS.otherOptions[metric]!);
+    readSwitched(outcome, RULED_METRICS.otherOptions[metric]!);
 
   it('an option that is put on puts the other one off in the same commit', async () => {
     const [first, second, repeated] = await outcomes([choose(YES, ANN), choose(NO, ANN), choose(NO, ANN)]);
@@ -171,8 +181,12 @@ function choiceTests(under: StoreUnderTest): void {
     const first = { ...batch, batchNumber: 1, operations: [choose(YES, ANN), choose(MAYBE, ANN)] };
     const [result, again] = [await under.store.commit(first), await under.store.commit(first)];
     expect([result, again]).toEqual([
-      expect.objectContaining({ outcomes: new Uint8Array([APPLIED | ON, APPLIED | ON | SWITCHED | (YES << 4)]) }),
-      expect.objectContaining({ outcomes: new Uint8Array([APPLIED | ON, APPLIED | ON | SWITCHED | (YES << 4)]) }),
+      expect.objectContaining({
+        outcomes: new Uint8Array([APPLIED | ON, APPLIED | ON | SWITCHED | (YES_OF_MAYBE << SWITCHED_FROM_BIT)]),
+      }),
+      expect.objectContaining({
+        outcomes: new Uint8Array([APPLIED | ON, APPLIED | ON | SWITCHED | (YES_OF_MAYBE << SWITCHED_FROM_BIT)]),
+      }),
     ]);
   });
 }

@@ -2,6 +2,7 @@ import { type Observable, Subject } from 'rxjs';
 import type { Batch, CommitResult, PostCounts } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import type { Operation } from '../../src/counters/operation.js';
+import type { MilestoneStore } from '../../src/store/milestone-store.js';
 import type { CounterStore, PostView, ViewersChange } from '../../src/store/counter-store.js';
 import type { SimulatedClock } from './simulated-clock.js';
 
@@ -83,6 +84,10 @@ export class FaultyStore implements CounterStore {
 
   read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
     return this.inner.read(posts, actor);
+  }
+
+  get milestones(): MilestoneStore {
+    return this.inner.milestones;
   }
 
   watch(post: string): void {

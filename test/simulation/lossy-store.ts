@@ -1,6 +1,7 @@
 import { NEVER, type Observable, Subject } from 'rxjs';
 import type { Batch, CommitResult, PostCounts } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
+import type { MilestoneStore } from '../../src/store/milestone-store.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
 import type { SimulatedClock } from './simulated-clock.js';
@@ -64,6 +65,10 @@ export class LossyStore implements CounterStore {
 
   read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
     return this.primary.read(posts, actor);
+  }
+
+  get milestones(): MilestoneStore {
+    return this.primary.milestones;
   }
 
   watch(post: string): void {

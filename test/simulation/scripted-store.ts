@@ -1,5 +1,6 @@
 import { NEVER, type Observable, Subject } from 'rxjs';
 import type { CommitResult, PostCounts } from '../../src/counters/batch.js';
+import type { MilestoneNews, MilestoneStore } from '../../src/store/milestone-store.js';
 import type { CounterStore, PostView } from '../../src/store/counter-store.js';
 
 /** A read that the test ends. It returns what was stored when it began. */
@@ -14,6 +15,9 @@ export class ScriptedStore implements CounterStore {
   readonly available = true;
   readonly allReachable = true;
   readonly replication = null;
+  readonly reached = new Subject<readonly MilestoneNews[]>();
+  /** Only its news are used. */
+  readonly milestones = { reached: this.reached } as unknown as MilestoneStore;
   readonly replayWindowMs = 0;
   readonly description = {};
   readonly reconnected: Observable<void> = NEVER;

@@ -50,7 +50,7 @@ function choose(metric: number, socketId: string | null): PendingOperation {
 }
 
 function chose(putOff: number, metric: number = NO): number {
-  return APPLIED | ON | buildSwitched({ metric }, [putOff]);
+  return APPLIED | ON | buildSwitched(METRICS.otherOptions[metric]!, [putOff]);
 }
 
 function changed(metric: string, on: boolean): object {
@@ -120,7 +120,7 @@ test('all connections of an actor are notified of the option that a choice put o
 
 test('a single connection is notified of all options that its choice may have put off', () => {
   const { commit, emitted } = world(['one']);
-  commit([choose(NO, 'one')], [APPLIED | ON | buildSwitched({ metric: NO }, [YES, MAYBE])]);
+  commit([choose(NO, 'one')], [APPLIED | ON | buildSwitched(METRICS.otherOptions[NO]!, [YES, MAYBE])]);
   expect(emitted).toEqual([
     [ADAS_ROOM, changed('yes', false), []],
     [ADAS_ROOM, changed('maybe', false), []],

@@ -71,7 +71,7 @@ export class ActorNotifier {
     const { actor, socketId, notifiesActor, post, metric } = operations[index]!;
     const room = notifiesActor ? toActorRoom(actor!) : null;
     if (room !== null && !this.#hasListeners(room, null)) return;
-    for (const other of readSwitched(outcome, metric, this.metrics.otherOptions[metric]!)) {
+    for (const other of readSwitched(outcome, this.metrics.otherOptions[metric]!)) {
       const except = socketsThatSet(operations, index, other);
       const event = this.#toEvent(post, other, false);
       if (room !== null) this.#emit(room, event, except);

@@ -11,6 +11,7 @@ import type { RegionIncarnation } from '../../counters/pn-counter.js';
 import type { ToggleRegister } from '../../counters/replication/delta.js';
 import { type ReplicatedBucket, ReplicatedChanges } from '../../counters/replication/replicated-bucket.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
+import type { MilestoneNews } from '../milestone-store.js';
 import type { CachedPost } from './cached-post.js';
 import type { ChangeRecords } from './change-records.js';
 import type { LmdbTables } from './disk/lmdb-environment.js';
@@ -19,6 +20,7 @@ import { locateMembers } from './disk/post-record.js';
 import { encodeBigEndian } from './disk/record-bytes.js';
 import type { RegisterTable } from './disk/register-table.js';
 import type { WriteSet } from './disk/write-set.js';
+import { BucketMilestoneRecords } from './bucket-milestone-records.js';
 import { LogPositions } from './log-positions.js';
 import { ProducerStates } from './producer-states.js';
 import type { RegisterExpiry } from './register-expiry.js';
@@ -36,6 +38,7 @@ interface BucketRecords {
   readonly incarnation: RegionIncarnation;
   readonly changeRecords: ChangeRecords;
   getReplicationState(bucket: number): ReplicationState | null;
+  readonly milestoneNews: MilestoneNews[];
   loadPost(id: string): CachedPost;
 }
 
@@ -48,6 +51,7 @@ export class EmbeddedBucket implements ReplicatedBucket {
   readonly #producers: ProducerStates;
   readonly #logPositions: LogPositions;
   readonly #replicationWriter: ReplicationStateWriter | null;
+  readonly milestones: BucketMilestoneRecords;
   #visitMarks: ExpiringMarks | null = null;
 
   constructor(
@@ -61,6 +65,7 @@ export class EmbeddedBucket implements ReplicatedBucket {
     this.changes = replication === null ? NO_CHANGES : new ReplicatedChanges(this);
     this.#producers = new ProducerStates(tables.producerStates, changes, prefix);
     this.#logPositions = new LogPositions(tables.logPositions, changes, prefix);
+    this.milestones = new BucketMilestoneRecords(number, records);
     this.sessionMarks = new ExpiringMarks(tables.sessionMarks, changes, prefix);
     this.#replicationWriter =
       replication && new ReplicationStateWriter(replication.state, tables.replication, changes, prefix);

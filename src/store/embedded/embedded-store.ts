@@ -11,6 +11,7 @@ import type { StoreBehindLog } from '../store-behind-log.js';
 import { WindowCheck } from '../window-check.js';
 import { DataDirectory, type DataDirectoryOptions } from './disk/data-directory.js';
 import { EmbeddedChangeStore } from './embedded-change-store.js';
+import { EmbeddedMilestones } from './embedded-milestones.js';
 import { EmbeddedReplication } from './embedded-replication.js';
 import { GroupCommit } from './group-commit.js';
 import { MarkPurge } from './mark-purge.js';
@@ -39,6 +40,7 @@ export class EmbeddedStore implements StoreBehindLog {
 
   readonly changes: Observable<readonly PostCounts[]>;
   readonly changeStore: ChangeStore;
+  readonly milestones: EmbeddedMilestones;
   readonly replication: EmbeddedReplication | null;
   /** Never emits, because a durable commit is never lost. */
   readonly reconnected: Observable<void> = NEVER;
@@ -62,6 +64,11 @@ export class EmbeddedStore implements StoreBehindLog {
     if (this.#replicationStates !== null && directory.isNewIncarnation) {
       void this.#commits.enqueueWrite((records) => this.#persistReplication(records));
     }
+    const reached = this.#commits.reached.pipe(
+      map((news) => news.filter(({ post }) => this.#watched.has(post))),
+      filter((watched) => watched.length > 0),
+    );
+    this.milestones = new EmbeddedMilestones(this.#commits, options.buckets, reached);
     this.changeStore = new EmbeddedChangeStore(this.#commits, options.buckets, options.metrics);
     this.replication =
       this.#replicationStates &&

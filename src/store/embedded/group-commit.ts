@@ -1,5 +1,6 @@
 import { type Observable, Subject } from 'rxjs';
 import type { PostCounts } from '../../counters/batch.js';
+import type { MilestoneNews } from '../milestone-store.js';
 import type { DataDirectory } from './disk/data-directory.js';
 import type { MarkPurge } from './mark-purge.js';
 import { type QueuedWrite, runWrites } from './run-writes.js';
@@ -27,9 +28,12 @@ export class GroupCommit {
   #running: Promise<void> | null = null;
   #isAvailable = true;
   readonly #committed = new Subject<readonly PostCounts[]>();
+  readonly #reached = new Subject<readonly MilestoneNews[]>();
 
   /** Every change of a post, by operations and by deltas, once it is durable. */
   readonly committed: Observable<readonly PostCounts[]> = this.#committed;
+  /** Milestones that operations have reached, once the operations are durable. */
+  readonly reached: Observable<readonly MilestoneNews[]> = this.#reached;
 
   constructor(private readonly options: GroupCommitOptions) {
     this.#records = options.openRecords();
@@ -76,6 +80,7 @@ export class GroupCommit {
   async close(): Promise<void> {
     await this.#running;
     this.#committed.complete();
+    this.#reached.complete();
   }
 
   async #run(): Promise<void> {
@@ -85,10 +90,11 @@ export class GroupCommit {
       const group = this.#writes;
       this.#writes = [];
       try {
-        const results = await this.#commit(group);
+        const { results, reached } = await this.#commit(group);
         this.#isAvailable = true;
         for (const [{ resolve }, result] of results) resolve(result);
         if (this.#changed.length > 0) this.#committed.next(this.#changed);
+        if (reached.length > 0) this.#reached.next(reached);
       } catch (error) {
         this.#isAvailable = false;
         // If that fails too, the next commit fails at once and tries again.
@@ -106,14 +112,15 @@ export class GroupCommit {
     this.#runReads();
   }
 
-  async #commit(group: readonly QueuedWrite[]): Promise<ReadonlyMap<QueuedWrite, unknown>> {
+  async #commit(
+    group: readonly QueuedWrite[],
+  ): Promise<{ results: ReadonlyMap<QueuedWrite, unknown>; reached: readonly MilestoneNews[] }> {
     const { directory, purge, reportDamage } = this.options;
     const results = runWrites(group, (isRetry) => this.#beginGroup(isRetry), reportDamage);
     const records = this.#records;
     purge.purge(records);
     if (!records.changes.isEmpty) await directory.commit(() => records.changes.write());
-    records.commitDone();
-    return results;
+    return { results, reached: records.commitDone() };
   }
 
   #beginGroup(isRetry: boolean): RecordCache {

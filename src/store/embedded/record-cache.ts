@@ -1,6 +1,7 @@
 import type { Metrics } from '../../counters/metrics.js';
 import type { RegionIncarnation } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
+import type { MilestoneNews } from '../milestone-store.js';
 import { CachedPost } from './cached-post.js';
 import { ChangeRecords } from './change-records.js';
 import type { DataDirectory } from './disk/data-directory.js';
@@ -33,6 +34,8 @@ export class RecordCache {
   readonly registers: RegisterTable;
   readonly registerExpiry: RegisterExpiry;
   readonly changeRecords: ChangeRecords;
+  /** Milestones that the running group has reached. */
+  milestoneNews: MilestoneNews[] = [];
   #recent = new Map<string, CachedPost>();
   #previous = new Map<string, CachedPost>();
   /** The post that was loaded last, because most operations load it several times. */
@@ -111,10 +114,13 @@ export class RecordCache {
     return bucket;
   }
 
-  /** To be called when all changes are durable. */
-  commitDone(): void {
+  /** To be called when all changes are durable. @returns milestones that were reached with them */
+  commitDone(): readonly MilestoneNews[] {
     this.changes.commitDone();
     this.#evict();
+    const news = this.milestoneNews;
+    if (news.length > 0) this.milestoneNews = [];
+    return news;
   }
 
   #evict(): void {

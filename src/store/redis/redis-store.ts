@@ -17,6 +17,7 @@ import { ensureDataCompatible } from './data-compatibility.js';
 import { PostReader } from './post-reader.js';
 import { PostSubscriptions } from './post-subscriptions.js';
 import { RedisChangeStore } from './redis-change-store.js';
+import { RedisMilestones } from './redis-milestones.js';
 import { RedisReplication } from './replication/redis-replication.js';
 import { type ReportOutcome, ViewerReports } from './viewer-reports.js';
 import { WatchedRefresh } from './watched-refresh.js';
@@ -48,6 +49,7 @@ export class RedisStore implements StoreBehindLog {
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   readonly replayWindowMs = FAILOVER_LOSS_MAX_MS;
   readonly changeStore: RedisChangeStore;
+  readonly milestones = new RedisMilestones();
   readonly replication: RedisReplication | null;
 
   /**

@@ -33,6 +33,8 @@ export interface LmdbTables {
   readonly positions: LmdbTable;
   /** bucket, name of a log → up to where its events are applied */
   readonly logPositions: LmdbTable;
+  /** `bucket` and a bucket → how many milestones it has; `post` and a post → its milestones */
+  readonly milestones: LmdbTable;
 }
 
 export function openEnvironment(directory: string): RootDatabase {
@@ -62,6 +64,7 @@ export function openTables(root: RootDatabase): LmdbTables {
     changeRecords: new LmdbTable(root, 'changes'),
     positions: new LmdbTable(root, 'positions'),
     logPositions: new LmdbTable(root, 'log_positions'),
+    milestones: new LmdbTable(root, 'milestones'),
   };
 }
 

@@ -11,7 +11,14 @@ import {
   STARTS_MAX,
   SUM_MODULUS,
 } from '../../../counters/changed-posts.js';
-import { APPLIED, DUPLICATE, ON, SWITCHED, SWITCHED_FROM_BIT } from '../../../counters/operation.js';
+import {
+  APPLIED,
+  DUPLICATE,
+  ON,
+  SWITCHED,
+  SWITCHED_FROM_BIT,
+  SWITCHED_FROM_SEVERAL,
+} from '../../../counters/operation.js';
 import { COUNT_MAX, INCARNATIONS_MAX, REGIONS_MAX } from '../../../counters/pn-counter.js';
 import { TOGGLES_PER_STAMP } from '../../../counters/replication/build-delta.js';
 import { FEED_MAX } from '../../../counters/change-feed.js';
@@ -67,6 +74,7 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   ...withPrefix('OPERATION', OPERATIONS),
   ...withPrefix('OUTCOME', { APPLIED, DUPLICATE, ON, SWITCHED }),
   SWITCHED_FROM: 1 << SWITCHED_FROM_BIT,
+  SWITCHED_FROM_SEVERAL,
   ...withPrefix('COMMIT', COMMIT_REPLIES),
   ...withPrefix('CHANGES', CHANGES_REPLIES),
   FROM_MEMBERS: TOGGLE_BASES.indexOf('members'),

@@ -2,7 +2,7 @@
 -- posts, marks and members that were read, and writes nothing.
 -- @needs bucket msgpack post-record posts current-batch record-changes changed-posts
 -- @constants COUNT_MAX TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
--- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OUTCOME_SWITCHED SWITCHED_FROM
+-- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OUTCOME_SWITCHED SWITCHED_FROM SWITCHED_FROM_SEVERAL
 -- @constants OPERATION_COUNT OPERATION_VISIT OPERATION_WITH_SESSION OPERATION_PUT_OFF
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
 local record_count, record_toggle = record_changes.record_count, record_changes.record_toggle
@@ -63,13 +63,13 @@ end
 
 -- Puts another option of a choice off, after the operation that has put one on: see buildSwitched in operation.ts.
 -- @param outcome  of that operation
--- @param chosen   the metric that it has put on
+-- @param option   its index among the other options, from 0
 -- @return its outcome now
-local function put_off(outcome, chosen, index, metric, member)
+local function put_off(outcome, option, index, metric, member)
   if apply_one(0, index, metric, member, values[states_at + member]) == 0 then return outcome end
-  if outcome % (2 * OUTCOME_SWITCHED) >= OUTCOME_SWITCHED then return outcome % SWITCHED_FROM + SWITCHED_FROM * chosen end
+  if outcome % (2 * OUTCOME_SWITCHED) >= OUTCOME_SWITCHED then return outcome % SWITCHED_FROM + SWITCHED_FROM * SWITCHED_FROM_SEVERAL end
   if outcome % (2 * OUTCOME_APPLIED) < OUTCOME_APPLIED then outcome = outcome + OUTCOME_APPLIED end
-  return outcome + OUTCOME_SWITCHED + SWITCHED_FROM * metric
+  return outcome + OUTCOME_SWITCHED + SWITCHED_FROM * option
 end
 
 -- @return the outcomes, a byte each
@@ -77,15 +77,16 @@ local function apply()
   values, members_at, states_at = current_batch.values, current_batch.members_at, current_batch.states_at
   is_replicated, is_recording, records_members = bucket.own_region >= 0, bucket.is_recording, bucket.records_members
   local seqs_at, counted_at, number, i, last = current_batch.seqs_at, current_batch.counted_at, 0, current_batch.operations_at + 1, #values
-  local is_duplicate, chosen = false, 0
+  local is_duplicate, option = false, 0
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
     i = i + 4
     if kind == OPERATION_PUT_OFF then
-      if not is_duplicate then outcomes[number] = put_off(outcomes[number], chosen, index, metric, value) end
+      if not is_duplicate then outcomes[number] = put_off(outcomes[number], option, index, metric, value) end
+      option = option + 1
     else
       local on
-      is_duplicate, chosen, number = false, metric, number + 1
+      is_duplicate, option, number = false, 0, number + 1
       if kind >= OPERATION_WITH_SESSION then
         kind = kind - OPERATION_WITH_SESSION
         local mark, seq = seqs_at + values[i], values[i + 1]

@@ -1,0 +1,133 @@
+import type { Key64 } from './ids.js';
+import type { Operation } from './operation.js';
+
+/** Armed at a time for one metric of a post. */
+export const ARMED_MAX = 16;
+/** Armed or reached for one metric of a post: records are kept for good. */
+export const MILESTONES_MAX = 64;
+/** Armed at a time in a bucket. */
+export const ARMED_PER_BUCKET_MAX = 1_000;
+/**
+ * A record of a store that may lose its last commits is final at this age by the clock of the store. It is the bound on lost history that
+ * gateways retain batches for: a failover that loses the record loses it before, and the crossing is found again.
+ */
+export const MILESTONE_FINAL_MS = 30_000;
+
+/** The operation with which a total first reached `n`. Written once, in the commit of the operation. */
+export interface ReachedMilestone {
+  readonly n: number;
+  /** `null`: the operation had none. */
+  readonly actor: Key64 | null;
+  readonly session: Key64 | null;
+  readonly seq: number;
+  readonly kind: Operation['kind'];
+  readonly value: number;
+  /** After the operation; at least `n`. */
+  readonly total: number;
+  /** The version of the post's counts that include the operation. */
+  readonly v: number;
+  /** The incarnation of the store that committed it. */
+  readonly region: string;
+  readonly epoch: number;
+  /** Time of the batch, ms since 1970. */
+  readonly atMs: number;
+  /** By the clock of the store, ms since 1970. */
+  readonly recordedAtMs: number;
+  /** Whether the total passed `n` by something that is no operation, so that nobody reached it. */
+  readonly missed: boolean;
+}
+
+/** The milestones of one metric of a post. */
+export interface Milestones {
+  /** Ascending, and all above the total. */
+  readonly armed: readonly number[];
+  /** In the order in which they were reached. */
+  readonly reached: readonly ReachedMilestone[];
+}
+
+export const NO_MILESTONES: Milestones = { armed: [], reached: [] };
+
+/** The milestones of a bucket's posts. */
+export interface BucketMilestones {
+  /** Whether no metric of any post has one: the only cost of an operation then. */
+  readonly isEmpty: boolean;
+  /** How many are armed. */
+  readonly armedCount: number;
+  /** `undefined`: the metric has none. */
+  get(post: string, metric: number): Milestones | undefined;
+  /** @param reached those that were reached with this change, to be published */
+  set(post: string, metric: number, milestones: Milestones, reached: readonly ReachedMilestone[]): void;
+  /** The clock of the store, ms since 1970. */
+  nowMs(): number;
+}
+
+/** An operation that reaches one or several milestones. */
+export type Crossing = Omit<ReachedMilestone, 'n'>;
+
+/**
+ * Disarms what a total has reached, and keeps the records. No total of before is needed, because all armed ones were above it.
+ * @returns `null` if nothing was reached
+ */
+export function reachMilestones(
+  { armed, reached }: Milestones,
+  crossing: Crossing,
+): { milestones: Milestones; reached: readonly ReachedMilestone[] } | null {
+  if (armed[0] === undefined || armed[0] > crossing.total) return null;
+  const records = armed.filter((n) => n <= crossing.total).map((n) => ({ n, ...crossing }));
+  const left = armed.filter((n) => n > crossing.total);
+  return { milestones: { armed: left, reached: [...reached, ...records] }, reached: records };
+}
+
+/** Whether an operation with this session and seq is the one that reached a milestone. */
+export function hasReached({ reached }: Milestones, session: Key64, seq: number): boolean {
+  return reached.some((one) => one.seq === seq && one.session?.lo === session.lo && one.session.hi === session.hi);
+}
+
+/** Why a milestone cannot be armed. */
+export type ArmRejection =
+  | { readonly kind: 'passed'; readonly total: number }
+  | { readonly kind: 'reached' }
+  /** As many are armed, or armed and reached, as may be. */
+  | { readonly kind: 'full'; readonly of: 'armed' | 'milestones' | 'bucket'; readonly max: number };
+
+/** `isNew`: whether it was not armed before. */
+export type ArmResult =
+  { readonly kind: 'armed'; readonly isNew: boolean; readonly armed: readonly number[] } | ArmRejection;
+
+/**
+ * Arms a milestone.
+ * @param total of the metric now
+ * @returns the milestones to be kept, if they have changed
+ */
+export function arm(
+  milestones: Milestones,
+  n: number,
+  total: number,
+  armedInBucket: number,
+): { readonly result: ArmResult; readonly milestones: Milestones | null } {
+  const { armed, reached } = milestones;
+  if (armed.includes(n)) return { result: { kind: 'armed', isNew: false, armed }, milestones: null };
+  const rejection = findRejection(milestones, n, total, armedInBucket);
+  if (rejection !== null) return { result: rejection, milestones: null };
+  const now = [...armed, n].sort((a, b) => a - b);
+  return { result: { kind: 'armed', isNew: true, armed: now }, milestones: { armed: now, reached } };
+}
+
+function findRejection(
+  { armed, reached }: Milestones,
+  n: number,
+  total: number,
+  armedInBucket: number,
+): ArmRejection | null {
+  if (reached.some((one) => one.n === n)) return { kind: 'reached' };
+  if (total >= n) return { kind: 'passed', total };
+  if (armed.length >= ARMED_MAX) return { kind: 'full', of: 'armed', max: ARMED_MAX };
+  if (armed.length + reached.length >= MILESTONES_MAX) return { kind: 'full', of: 'milestones', max: MILESTONES_MAX };
+  if (armedInBucket >= ARMED_PER_BUCKET_MAX) return { kind: 'full', of: 'bucket', max: ARMED_PER_BUCKET_MAX };
+  return null;
+}
+
+/** @returns the milestones without `n`; `null` if it is not armed */
+export function disarm({ armed, reached }: Milestones, n: number): Milestones | null {
+  return armed.includes(n) ? { armed: armed.filter((one) => one !== n), reached } : null;
+}

@@ -1,0 +1,39 @@
+import { type Bucket, computeTotal, type PostState } from './bucket.js';
+import { reachMilestones } from './milestones.js';
+import type { Operation } from './operation.js';
+
+/** Whether a metric may reach a milestone with these operations, as far as is known before they are applied. */
+export function mightReach(bucket: Pick<Bucket, 'milestones' | 'post'>, operations: readonly Operation[]): boolean {
+  const { milestones } = bucket;
+  if (milestones.isEmpty) return false;
+  const sums = new Map<string, number>();
+  return operations.some(({ post, metric, value }) => {
+    const next = milestones.get(post, metric)?.armed[0];
+    if (next === undefined || value <= 0) return false;
+    const name = `${metric} ${post}`;
+    const sum = (sums.get(name) ?? computeTotal(bucket.post(post)?.metrics[metric])) + value;
+    sums.set(name, sum);
+    return sum >= next;
+  });
+}
+
+/**
+ * Records what totals have passed by no operation: a merge or a repair names nobody. To be called when the post is written, after `apply` has
+ * recorded what operations have reached.
+ */
+export function recordMissed(
+  { milestones, incarnation }: Bucket,
+  post: string,
+  { v, updatedAtMs, metrics }: PostState,
+): void {
+  for (const [metric, state] of metrics.entries()) {
+    const before = milestones.get(post, metric);
+    if (before === undefined) continue;
+    const { region, epoch } = incarnation;
+    const nobody = { actor: null, session: null, seq: 0, kind: 'add', value: 0 } as const;
+    const times = { atMs: updatedAtMs, recordedAtMs: milestones.nowMs() };
+    const crossing = { ...nobody, total: computeTotal(state), v, region, epoch, ...times, missed: true };
+    const after = reachMilestones(before, crossing);
+    if (after !== null) milestones.set(post, metric, after.milestones, after.reached);
+  }
+}

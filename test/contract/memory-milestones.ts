@@ -1,0 +1,50 @@
+import type { BucketMilestones, Milestones, ReachedMilestone } from '../../src/counters/milestones.js';
+
+interface MetricMilestones {
+  readonly post: string;
+  readonly metric: number;
+  readonly milestones: Milestones;
+}
+
+/** Milestones of a bucket in a Map. */
+export class MemoryMilestones implements BucketMilestones {
+  #metrics = new Map<string, MetricMilestones>();
+  /** Those that were reached since they were last taken. */
+  #news: (MetricMilestones & { readonly reached: readonly ReachedMilestone[] })[] = [];
+
+  /** @param nowMs the clock of the store */
+  constructor(readonly nowMs: () => number = () => 0) {}
+
+  get isEmpty(): boolean {
+    return this.#metrics.size === 0;
+  }
+
+  get armedCount(): number {
+    return [...this.#metrics.values()].reduce((sum, { milestones }) => sum + milestones.armed.length, 0);
+  }
+
+  get(post: string, metric: number): Milestones | undefined {
+    return this.#metrics.get(`${metric} ${post}`)?.milestones;
+  }
+
+  set(post: string, metric: number, milestones: Milestones, reached: readonly ReachedMilestone[]): void {
+    this.#metrics.set(`${metric} ${post}`, { post, metric, milestones });
+    if (reached.length > 0) this.#news.push({ post, metric, milestones, reached });
+  }
+
+  takeNews(): { post: string; metric: number; n: number; v: number; atMs: number }[] {
+    const news = this.#news;
+    this.#news = [];
+    return news.flatMap(({ post, metric, reached }) => reached.map(({ n, v, atMs }) => ({ post, metric, n, v, atMs })));
+  }
+
+  list(): Iterable<MetricMilestones> {
+    return this.#metrics.values();
+  }
+
+  copy(): MemoryMilestones {
+    const copy = new MemoryMilestones(this.nowMs);
+    copy.#metrics = new Map(this.#metrics);
+    return copy;
+  }
+}
