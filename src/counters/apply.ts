@@ -104,7 +104,7 @@ class Applying {
       sessionMarks.set(session, seq);
     }
     const outcome = this.#change(post, operation);
-    if (milestones.isEmpty || (outcome & APPLIED) === 0) return outcome;
+    if (milestones.armedCount === 0 || (outcome & APPLIED) === 0) return outcome;
     return outcome | this.#reach(post, operation);
   }
 
@@ -135,11 +135,11 @@ class Applying {
     const { region, epoch } = incarnation;
     const operation = { actor, session, seq, kind, value };
     const times = { atMs: this.atMs, recordedAtMs: milestones.nowMs() };
-    const crossing = { ...operation, total, v: state.v + 1, region, epoch, ...times, missed: false };
+    const crossing = { ...operation, total, v: state.v + 1, region, epoch, ...times };
     const after = this.rules.reachMilestones(before, crossing);
     if (after === null) return 0;
     milestones.set(post, metric, after.milestones, after.reached);
-    return REACHED;
+    return after.reached.some(({ missed }) => !missed) ? REACHED : 0;
   }
 
   /**

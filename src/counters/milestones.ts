@@ -47,34 +47,48 @@ export interface Milestones {
 
 export const NO_MILESTONES: Milestones = { armed: [], reached: [] };
 
+/** Whether nothing of them is to be kept. */
+export function areNone({ armed, reached }: Milestones): boolean {
+  return armed.length === 0 && reached.length === 0;
+}
+
 /** The milestones of a bucket's posts. */
 export interface BucketMilestones {
-  /** Whether no metric of any post has one: the only cost of an operation then. */
+  /** Whether no metric of any post has one, armed or reached. */
   readonly isEmpty: boolean;
-  /** How many are armed. */
+  /** How many are armed. If none is, operations cost only this check. */
   readonly armedCount: number;
   /** `undefined`: the metric has none. */
   get(post: string, metric: number): Milestones | undefined;
-  /** @param reached those that were reached with this change, to be published */
+  /**
+   * Milestones with none armed and none reached are removed.
+   * @param reached those that were reached with this change, to be published
+   */
   set(post: string, metric: number, milestones: Milestones, reached: readonly ReachedMilestone[]): void;
   /** The clock of the store, ms since 1970. */
   nowMs(): number;
 }
 
-/** An operation that reaches one or several milestones. */
-export type Crossing = Omit<ReachedMilestone, 'n'>;
+/** An operation after which a total may be at a milestone; without an operation `value` is 0. */
+export type Crossing = Omit<ReachedMilestone, 'n' | 'missed'>;
+
+const NOBODY = { actor: null, session: null, seq: 0, kind: 'add', value: 0, missed: true } as const;
 
 /**
- * Disarms what a total has reached, and keeps the records. No total of before is needed, because all armed ones were above it.
+ * Disarms what a total has reached, and keeps the records. An operation is named only for what is above the total without its value:
+ * the rest was passed before, perhaps by a version that knew no milestones.
  * @returns `null` if nothing was reached
  */
 export function reachMilestones(
   { armed, reached }: Milestones,
   crossing: Crossing,
 ): { milestones: Milestones; reached: readonly ReachedMilestone[] } | null {
-  if (armed[0] === undefined || armed[0] > crossing.total) return null;
-  const records = armed.filter((n) => n <= crossing.total).map((n) => ({ n, ...crossing }));
-  const left = armed.filter((n) => n > crossing.total);
+  const { total, value } = crossing;
+  if (armed[0] === undefined || armed[0] > total) return null;
+  const records = armed
+    .filter((n) => n <= total)
+    .map((n) => (n > total - value ? { n, ...crossing, missed: false } : { n, ...crossing, ...NOBODY }));
+  const left = armed.filter((n) => n > total);
   return { milestones: { armed: left, reached: [...reached, ...records] }, reached: records };
 }
 

@@ -47,7 +47,7 @@ export class PostWorkingSet {
     for (const [id, post] of this.#posts) {
       if (post.changed) {
         post.state.v += 1;
-        if (!bucket.milestones.isEmpty) recordMissed(bucket, id, post.state);
+        if (bucket.milestones.armedCount > 0) recordMissed(bucket, id, post.state);
         bucket.setPost(id, post.state);
       } else if (post.mustExist && !post.exists) bucket.setPost(id, post.state);
       const now = buildCounts(id, bucket.epoch, post.exists || post.changed ? post.state : undefined, metrics);

@@ -2,10 +2,12 @@ import { type Bucket, computeTotal, type PostState } from './bucket.js';
 import { reachMilestones } from './milestones.js';
 import type { Operation } from './operation.js';
 
+const NO_OPERATION = { actor: null, session: null, seq: 0, kind: 'add', value: 0 } as const;
+
 /** Whether a metric may reach a milestone with these operations, as far as is known before they are applied. */
 export function mightReach(bucket: Pick<Bucket, 'milestones' | 'post'>, operations: readonly Operation[]): boolean {
   const { milestones } = bucket;
-  if (milestones.isEmpty) return false;
+  if (milestones.armedCount === 0) return false;
   const sums = new Map<string, number>();
   return operations.some(({ post, metric, value }) => {
     const next = milestones.get(post, metric)?.armed[0];
@@ -30,9 +32,8 @@ export function recordMissed(
     const before = milestones.get(post, metric);
     if (before === undefined) continue;
     const { region, epoch } = incarnation;
-    const nobody = { actor: null, session: null, seq: 0, kind: 'add', value: 0 } as const;
     const times = { atMs: updatedAtMs, recordedAtMs: milestones.nowMs() };
-    const crossing = { ...nobody, total: computeTotal(state), v, region, epoch, ...times, missed: true };
+    const crossing = { ...NO_OPERATION, total: computeTotal(state), v, region, epoch, ...times };
     const after = reachMilestones(before, crossing);
     if (after !== null) milestones.set(post, metric, after.milestones, after.reached);
   }

@@ -1,4 +1,9 @@
-import type { BucketMilestones, Milestones, ReachedMilestone } from '../../src/counters/milestones.js';
+import {
+  areNone,
+  type BucketMilestones,
+  type Milestones,
+  type ReachedMilestone,
+} from '../../src/counters/milestones.js';
 
 interface MetricMilestones {
   readonly post: string;
@@ -9,6 +14,7 @@ interface MetricMilestones {
 /** Milestones of a bucket in a Map. */
 export class MemoryMilestones implements BucketMilestones {
   #metrics = new Map<string, MetricMilestones>();
+  #armed = 0;
   /** Those that were reached since they were last taken. */
   #news: (MetricMilestones & { readonly reached: readonly ReachedMilestone[] })[] = [];
 
@@ -20,7 +26,7 @@ export class MemoryMilestones implements BucketMilestones {
   }
 
   get armedCount(): number {
-    return [...this.#metrics.values()].reduce((sum, { milestones }) => sum + milestones.armed.length, 0);
+    return this.#armed;
   }
 
   get(post: string, metric: number): Milestones | undefined {
@@ -28,7 +34,10 @@ export class MemoryMilestones implements BucketMilestones {
   }
 
   set(post: string, metric: number, milestones: Milestones, reached: readonly ReachedMilestone[]): void {
-    this.#metrics.set(`${metric} ${post}`, { post, metric, milestones });
+    const key = `${metric} ${post}`;
+    this.#armed += milestones.armed.length - (this.#metrics.get(key)?.milestones.armed.length ?? 0);
+    if (areNone(milestones)) this.#metrics.delete(key);
+    else this.#metrics.set(key, { post, metric, milestones });
     if (reached.length > 0) this.#news.push({ post, metric, milestones, reached });
   }
 
@@ -45,6 +54,7 @@ export class MemoryMilestones implements BucketMilestones {
   copy(): MemoryMilestones {
     const copy = new MemoryMilestones(this.nowMs);
     copy.#metrics = new Map(this.#metrics);
+    copy.#armed = this.#armed;
     return copy;
   }
 }

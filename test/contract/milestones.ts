@@ -1,5 +1,5 @@
 import { expect, it } from '@jest/globals';
-import { ARMED_MAX, MILESTONES_MAX } from '../../src/counters/milestones.js';
+import { ARMED_MAX, ARMED_PER_BUCKET_MAX, MILESTONES_MAX } from '../../src/counters/milestones.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import { APPLIED, DUPLICATE, ON, type Operation, REACHED } from '../../src/counters/operation.js';
 import type { ReadMilestone } from '../../src/store/milestone-store.js';
@@ -146,6 +146,22 @@ function armingTests(under: StoreUnderTest): void {
     expect(await reached()).toHaveLength(MILESTONES_MAX);
     const full = { kind: 'full', of: 'milestones', max: MILESTONES_MAX };
     expect(await milestones.arm(POST, VIEWS, 1_000)).toEqual(full);
+  });
+
+  it('a bucket has a limited number of armed milestones', async () => {
+    const { milestones } = under.store;
+    const calls = Array.from({ length: ARMED_PER_BUCKET_MAX }, (_, i) =>
+      milestones.arm(postIn(0, Math.floor(i / ARMED_MAX)), VIEWS, 1 + (i % ARMED_MAX)),
+    );
+    expect((await Promise.all(calls)).every(({ kind }) => kind === 'armed')).toBe(true);
+    const full = { kind: 'full', of: 'bucket', max: ARMED_PER_BUCKET_MAX };
+    expect(await milestones.arm(POST, SAVES, 1)).toEqual(full);
+    expect(await milestones.arm(postIn(1), SAVES, 1)).toMatchObject({ kind: 'armed' });
+    await under.apply([view(POST)]);
+    expect(await milestones.arm(POST, SAVES, 1)).toMatchObject({ kind: 'armed' });
+    expect(await milestones.arm(POST, LIKES, 1)).toEqual(full);
+    expect(await milestones.disarm(POST, SAVES, 1)).toBe(true);
+    expect(await milestones.arm(POST, LIKES, 1)).toMatchObject({ kind: 'armed' });
   });
 }
 

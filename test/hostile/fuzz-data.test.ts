@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { VIEWS } from '../../src/counters/metrics.js';
 import { DataDirectory } from '../../src/store/embedded/disk/data-directory.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import { END_OF_KEYS } from '../../src/store/embedded/disk/lmdb-table.js';
@@ -17,8 +18,10 @@ const HURT = 0;
 const WELL = 1;
 /** More actors than a record holds, so that a set has chunks. */
 const ACTORS = 40;
-const TABLES = ['posts', 'members', 'marks', 'generations'] as const;
+const TABLES = ['posts', 'members', 'marks', 'generations', 'milestones'] as const;
 type Table = (typeof TABLES)[number];
+/** One more than the views of a post. */
+const VIEWS_ARMED = 6;
 /** Runs of 20 to 40 damaged values each; fewer for generations. */
 const RUNS = 6;
 
@@ -47,7 +50,10 @@ async function fill(): Promise<void> {
       return producer.batch(bucket, [view(post, 5), ...likes]);
     }),
   );
-  await Promise.all(batches.map((batch) => store.commit(batch)));
+  const armings = [HURT, WELL].flatMap((bucket) =>
+    postsIn(bucket).map((post) => store.milestones.arm(post, VIEWS, VIEWS_ARMED)),
+  );
+  await Promise.all([...batches.map((batch) => store.commit(batch)), ...armings]);
   await store.close();
 }
 
@@ -57,13 +63,14 @@ const IS_HURT: Readonly<Record<Table, (of: string) => boolean>> = {
   members: (of) => postsIn(HURT).some((post) => of.startsWith(`\0${post}\0`)),
   marks: (of) => of.startsWith('\0\0'),
   generations: (of) => of.startsWith('\0\0'),
+  milestones: (of) => of === 'bucket \0\0' || postsIn(HURT).some((post) => of === `post ${post}`),
 };
 
 /** @returns the number of changed values */
 async function damage(name: Table, seed: number): Promise<number> {
   const directory = DataDirectory.open({ ...options, path, metrics: METRICS.toString() });
-  const { posts, members, sessionMarks } = directory.tables;
-  const table = { posts, members, ...sessionMarks }[name];
+  const { posts, members, milestones, sessionMarks } = directory.tables;
+  const table = { posts, members, milestones, ...sessionMarks }[name];
   const keys = table.keys('', END_OF_KEYS, Infinity).filter(IS_HURT[name]);
   const changes = fc.sample(mutations, { seed, numRuns: keys.length });
   await directory.commit(() => keys.forEach((of, i) => table.put(of, changes[i]!(table.get(of)!))));
@@ -80,6 +87,8 @@ async function use(store: EmbeddedStore, producer: Producer): Promise<number> {
     const well = postsIn(WELL)[i]!;
     const result = await store.commit(producer.batch(WELL, [view(well)]));
     expect(result).toMatchObject({ kind: 'applied', changed: [{ post: well, totals: [ACTORS, 6, 0, 0] }] });
+    expect((await store.milestones.read(well, VIEWS)).reached).toMatchObject([{ n: VIEWS_ARMED, missed: false }]);
+    await store.milestones.read(post, VIEWS).catch(() => undefined);
     await hurt;
   }
   return failed;

@@ -1,4 +1,4 @@
-import type { BucketMilestones, Milestones, ReachedMilestone } from '../../counters/milestones.js';
+import { areNone, type BucketMilestones, type Milestones, type ReachedMilestone } from '../../counters/milestones.js';
 import type { MilestoneNews } from '../milestone-store.js';
 import type { CachedPost } from './cached-post.js';
 import type { LmdbTable } from './disk/lmdb-table.js';
@@ -49,7 +49,7 @@ export class BucketMilestoneRecords implements BucketMilestones, PendingWrite {
     const { changes, milestoneNews } = this.records;
     const own = this.records.loadPost(post).milestones;
     const before = own.get(metric);
-    if (before === undefined) this.#metrics += 1;
+    this.#metrics += (areNone(milestones) ? 0 : 1) - (before === undefined ? 0 : 1);
     this.#armed += milestones.armed.length - (before?.armed.length ?? 0);
     own.set(metric, milestones);
     changes.add(this);

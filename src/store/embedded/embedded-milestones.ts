@@ -34,7 +34,7 @@ export class EmbeddedMilestones implements MilestoneStore {
 
   read(post: string, metric: number): Promise<MilestonesView> {
     return this.commits.readCommitted((records) => {
-      const { armed, reached } = records.loadPost(post).milestones.get(metric) ?? NO_MILESTONES;
+      const { armed, reached } = records.readCommittedPost(post).milestones.get(metric) ?? NO_MILESTONES;
       const views = reached.map((one) => ({ ...one, final: true }));
       return { armed, reached: views.sort((a, b) => a.n - b.n) };
     });

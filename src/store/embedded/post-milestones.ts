@@ -1,22 +1,21 @@
-import type { Milestones } from '../../counters/milestones.js';
+import { areNone, type Milestones } from '../../counters/milestones.js';
 import type { LmdbTable } from './disk/lmdb-table.js';
+import { decodeMilestones, encodeMilestones, type MilestonesByMetric, POST_PREFIX } from './disk/milestones-record.js';
 import type { ByteWriter } from './disk/record-bytes.js';
 import type { PendingWrite, WriteSet } from './disk/write-set.js';
 
-/** The milestones of one post, by metric index; on disk as JSON, because they are read and written rarely. */
+/** The milestones of one post. */
 export class PostMilestones implements PendingWrite {
   isDirty = false;
-  readonly #key: string;
-  readonly #metrics: (Milestones | null)[];
+  readonly #metrics: MilestonesByMetric;
 
   constructor(
-    post: string,
+    private readonly post: string,
     private readonly table: LmdbTable,
     private readonly changes: WriteSet,
   ) {
-    this.#key = `post ${post}`;
-    const bytes = table.get(this.#key);
-    this.#metrics = bytes === undefined ? [] : (JSON.parse(bytes.toString()) as (Milestones | null)[]);
+    const bytes = table.get(POST_PREFIX + post);
+    this.#metrics = bytes === undefined ? [] : decodeMilestones(bytes);
   }
 
   get(metric: number): Milestones | undefined {
@@ -25,11 +24,13 @@ export class PostMilestones implements PendingWrite {
 
   set(metric: number, milestones: Milestones): void {
     while (this.#metrics.length < metric) this.#metrics.push(null);
-    this.#metrics[metric] = milestones;
+    this.#metrics[metric] = areNone(milestones) ? null : milestones;
     this.changes.add(this);
   }
 
   write(writer: ByteWriter): void {
-    this.table.put(this.#key, writer.raw(Buffer.from(JSON.stringify(this.#metrics))).value());
+    const key = POST_PREFIX + this.post;
+    if (this.#metrics.every((one) => one === null)) this.table.remove(key);
+    else this.table.put(key, writer.raw(encodeMilestones(this.#metrics)).value());
   }
 }

@@ -7,6 +7,7 @@ import { ADVICE, checkDataFile, DAMAGED } from './lmdb-file-check.js';
 import { DATA_FILE } from './directory-files.js';
 import { readCompressed } from './prefix-compression.js';
 import { KEY64_BYTES } from './sorted-key-array.js';
+import { decodeMilestones, POST_PREFIX } from './milestones-record.js';
 import { decodePost } from './post-record.js';
 import { STATE_SUFFIX } from './replication-record.js';
 import { END_OF_KEYS, type LmdbTable } from './lmdb-table.js';
@@ -37,6 +38,9 @@ function checkRecords(root: RootDatabase): void {
     registers: (_key, value) => void readCompressed(value),
     replication: (key, value) => {
       if (key.endsWith(STATE_SUFFIX)) JSON.parse(value.toString());
+    },
+    milestones: (key, value) => {
+      if (key.startsWith(POST_PREFIX)) decodeMilestones(value);
     },
   };
   const tables = openTables(root);
