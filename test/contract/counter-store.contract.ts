@@ -25,11 +25,7 @@ export interface OpenStore {
  * Tests of everything that every store must do. Results may be late and in another order where CounterStore allows it.
  * @param open with METRICS, or with RULED_METRICS
  */
-export function describeStore(
-  name: string,
-  open: (metrics: Metrics) => Promise<OpenStore>,
-  hasMilestones = true,
-): void {
+export function describeStore(name: string, open: (metrics: Metrics) => Promise<OpenStore>): void {
   describe(name, () => {
     const under = storeForEachTest(() => open(METRICS));
     describe('reading', () => readingTests(under));
@@ -38,7 +34,7 @@ export function describeStore(
     describe('last seqs', () => lastSeqTests(under));
     describe('positions in logs', () => logPositionTests(under));
     describe('changes', () => publishingTests(under));
-    if (hasMilestones) describe('milestones', () => milestoneTests(under));
+    describe('milestones', () => milestoneTests(under));
     describe('changed posts', () => changedPostsTests(under));
     describe('changed members', () => changedMembersTests(under));
     describe('large amounts', () => amountTests(under));

@@ -15,11 +15,7 @@ beforeAll(async () => {
 });
 afterAll(stopRedis);
 
-describeStore(
-  'the Redis store',
-  async (metrics) => {
-    await client.flushall();
-    return openReopenable(url, { metrics, buckets: BUCKETS });
-  },
-  false,
-);
+describeStore('the Redis store', async (metrics) => {
+  await client.flushall();
+  return openReopenable(url, { metrics, buckets: BUCKETS });
+});

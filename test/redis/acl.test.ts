@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, expect, test } from '@jest/globals';
 import type { Redis } from 'ioredis';
+import { VIEWS } from '../../src/counters/metrics.js';
 import { toKeyText } from '../../src/counters/ids.js';
+import type { MilestoneNews } from '../../src/store/milestone-store.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { PublishedCounts } from '../contract/published-counts.js';
 import { BUCKETS, key, Producer, like, METRICS, postIn, view } from '../contract/operations.js';
@@ -30,6 +32,19 @@ async function copyCounts({ changeStore }: RedisStore): Promise<void> {
   expect([posts.length, await changeStore.isRecording()]).toEqual([1, true]);
 }
 
+/** Calls everything about milestones; a viewer gets the news. */
+async function reachMilestone(store: RedisStore, other: RedisStore): Promise<void> {
+  const news: MilestoneNews[] = [];
+  store.milestones.reached.subscribe((more) => news.push(...more));
+  store.watch(OTHER);
+  await store.read([OTHER], null);
+  for (const n of [1, 2]) expect(await store.milestones.arm(OTHER, VIEWS, n)).toMatchObject({ kind: 'armed' });
+  expect(await store.milestones.disarm(OTHER, VIEWS, 2)).toBe(true);
+  await other.commit(new Producer('prod-three').batch(0, [view(OTHER)]));
+  await until(() => news.length > 0, 'the milestone is published');
+  expect(await other.milestones.read(OTHER, VIEWS)).toMatchObject({ armed: [], reached: [{ n: 1, v: 3 }] });
+}
+
 test('the user of docs/deploy.md has all rights that a store needs', async () => {
   const server = await startRedis();
   const admin = server.client();
@@ -55,6 +70,7 @@ test('the user of docs/deploy.md has all rights that a store needs', async () =>
   await admin.sadd(`tc:{0}:members:0:${OTHER}:0`, '77');
   expect(await store!.changeStore.checkMembers([OTHER], true)).toMatchObject([{ counted: 1, members: 2 }]);
   await store!.changeStore.stopRecording();
+  await reachMilestone(store!, other!);
   await Promise.all([store!.close(), other!.close()]);
 
   expect(published.latest(POST)).toMatchObject({ v: 1, totals: [ACTORS, 1, 0, 0], live: 3 });

@@ -1,10 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Batch } from '../../counters/batch.js';
 import { METRICS, view } from '../../../test/contract/operations.js';
-import type { CommitReply } from './codec/reply-decoder.js';
+import { BatchEncoder } from './codec/batch-encoder.js';
+import { COMMIT_REPLIES, type CommitReply } from './codec/reply-decoder.js';
 import { BatchCommitter } from './batch-committer.js';
 
-const DONE = Buffer.from([0]);
+const DONE = Buffer.from([COMMIT_REPLIES.APPLIED]);
+const UNNAMED = Buffer.from([COMMIT_REPLIES.UNNAMED]);
 
 function batchOf(bucket: number, operations = 1): Batch {
   const one = view('a');
@@ -57,6 +59,19 @@ describe('BatchCommitter', () => {
     const { settled } = await commitAll(true, [batchOf(0), batchOf(1), batchOf(2)], replyTo);
     expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     expect(settled[1]).toMatchObject({ reason: { message: 'WRONGTYPE of a key' } });
+  });
+
+  it('a batch is sent again with the names of its operations if the script needs them', async () => {
+    const sent: Buffer[] = [];
+    const commits = new BatchCommitter(METRICS, true, (calls) => {
+      sent.push(...calls.map(({ packed }) => packed));
+      return Promise.resolve(calls.map(({ bucket }) => (bucket === 1 && sent.length <= 2 ? UNNAMED : DONE)));
+    });
+    const replies = await Promise.all([0, 1].map((bucket) => commits.commit(batchOf(bucket))));
+    expect(replies.map(({ packed }) => packed)).toEqual([DONE, DONE]);
+    const encoder = new BatchEncoder(METRICS);
+    const expected = [encoder.encode(batchOf(0)), encoder.encode(batchOf(1)), encoder.encode(batchOf(1), true)];
+    expect(sent).toEqual(expected.map(({ packed }) => packed));
   });
 
   it('all batches are rejected when their call fails', async () => {

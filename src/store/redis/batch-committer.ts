@@ -1,7 +1,7 @@
 import type { Batch } from '../../counters/batch.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { BatchEncoder } from './codec/batch-encoder.js';
-import type { CommitReply } from './codec/reply-decoder.js';
+import { COMMIT_REPLIES, type CommitReply } from './codec/reply-decoder.js';
 import { type ScriptCall, CallCoalescer } from './scripts/call-coalescer.js';
 
 /**
@@ -25,9 +25,18 @@ export class BatchCommitter {
     this.#calls = new CallCoalescer(together, CALL_OPERATIONS_MAX, call);
   }
 
-  /** Rejects when the outcome is unknown, or when the script has rejected the batch and changed nothing. */
+  /**
+   * A batch with an operation that reaches a milestone is sent twice: most need no names of those whose operations they are.
+   * Rejects when the outcome is unknown, or when the script has rejected the batch and changed nothing.
+   */
   async commit(batch: Batch): Promise<CommitReply> {
     const { posts, packed } = this.#encoder.encode(batch);
-    return { posts, packed: await this.#calls.enqueue(batch.bucket, packed, batch.operations.length) };
+    const reply = await this.#send(batch, packed);
+    if (reply[0] !== COMMIT_REPLIES.UNNAMED) return { posts, packed: reply };
+    return { posts, packed: await this.#send(batch, this.#encoder.encode(batch, true).packed) };
+  }
+
+  #send({ bucket, operations }: Batch, packed: Buffer): Promise<Buffer> {
+    return this.#calls.enqueue(bucket, packed, operations.length);
   }
 }

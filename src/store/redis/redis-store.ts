@@ -11,6 +11,7 @@ import { ChangeScripts } from './change-scripts.js';
 import { CounterScripts, type CounterScriptsOptions } from './counter-scripts.js';
 import { BucketSweeper } from './bucket-sweeper.js';
 import { FAILOVER_LOSS_MAX_MS, type RedisClient } from './client/redis-client.js';
+import { NEWS_PREFIX } from './codec/milestones-decoder.js';
 import { ReplyDecoder } from './codec/reply-decoder.js';
 import type { ViewerReport } from './codec/viewer-report.js';
 import { ensureDataCompatible } from './data-compatibility.js';
@@ -49,7 +50,7 @@ export class RedisStore implements StoreBehindLog {
   readonly changes: Observable<readonly PostCounts[]> = this.#changes;
   readonly replayWindowMs = FAILOVER_LOSS_MAX_MS;
   readonly changeStore: RedisChangeStore;
-  readonly milestones = new RedisMilestones();
+  readonly milestones: RedisMilestones;
   readonly replication: RedisReplication | null;
 
   /**
@@ -68,13 +69,14 @@ export class RedisStore implements StoreBehindLog {
   ) {
     const { buckets, metrics, region, hasPeers } = options;
     this.#decoder = new ReplyDecoder(metrics, region);
+    this.milestones = new RedisMilestones(client, options);
     this.#scripts = new CounterScripts(client, this.#decoder, options);
     this.#committer = new BatchCommitter(options.metrics, !client.hasSlots, (batches) => this.#scripts.commit(batches));
     this.#reader = new PostReader(this.#scripts, buckets, clock);
     this.#subscriptions = new PostSubscriptions(
       client.pubSub,
       clock,
-      (post, message) => this.#changes.next([this.#decoder.decodePublished(post, message)]),
+      (post, message) => this.#deliver(post, message),
       (posts) => void this.#refresh.read(posts),
     );
     this.#refresh = new WatchedRefresh(
@@ -159,6 +161,7 @@ export class RedisStore implements StoreBehindLog {
     // Each call has a deadline; while Redis is down they fail at once.
     await this.#viewerReports.withdrawAll();
     this.#changes.complete();
+    this.milestones.reached.complete();
     this.replication?.close();
     await this.client.close();
   }
@@ -172,6 +175,12 @@ export class RedisStore implements StoreBehindLog {
 
   #bucketOf(post: string): number {
     return bucketOf(post, this.options.buckets);
+  }
+
+  /** @throws Error when the message is not one that a gateway publishes */
+  #deliver(post: string, message: string): void {
+    if (message.startsWith(NEWS_PREFIX)) this.milestones.deliver(post, message);
+    else this.#changes.next([this.#decoder.decodePublished(post, message)]);
   }
 
   #publishLocally(changed: readonly PostCounts[]): void {

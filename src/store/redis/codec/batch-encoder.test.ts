@@ -3,7 +3,7 @@ import { adjust, key, like, METRICS, RULED_METRICS, unlike, view } from '../../.
 import type { Key64 } from '../../../counters/ids.js';
 import type { Operation } from '../../../counters/operation.js';
 import { COUNT_MAX } from '../../../counters/pn-counter.js';
-import { BatchEncoder, hashPost, sortForScript } from './batch-encoder.js';
+import { BATCH_HEADER_VALUES, BatchEncoder, hashPost, sortForScript } from './batch-encoder.js';
 import { hashKey } from './msgpack-writer.js';
 
 const AT_MS = Date.UTC(2026, 0, 1);
@@ -57,7 +57,7 @@ describe('an encoded batch', () => {
     const { posts, values } = pack(operations);
     expect(posts).toEqual(['a']);
     expect(values).toEqual([
-      ...['life', 300, 0, AT_MS, 1, 1, 0, 0, 1, 1],
+      ...['life', 300, 0, AT_MS, 1, 1, 0, 0, 1, 1, 0],
       ...['a', hashPost('a')],
       ...['4294967298', 306_460],
       ...[1, 0, 1],
@@ -71,7 +71,7 @@ describe('an encoded batch', () => {
 
   it('an encoded batch has the members of one post and metric together', () => {
     const { posts, values } = pack([like('a', ANN), like('b', BOB), like('a', BOB), like('a', ANN)]);
-    const sets = values.slice(10 + 4, 10 + 4 + 6);
+    const sets = values.slice(BATCH_HEADER_VALUES + 4, BATCH_HEADER_VALUES + 4 + 6);
     const sizes = new Map([
       [sets[0], sets[2]!],
       [sets[3], sets[5]!],
@@ -82,8 +82,8 @@ describe('an encoded batch', () => {
         [posts.indexOf('b') + 1, 1],
       ]),
     );
-    const members = [20, 21, 22].map((at) => values[at]);
-    const operations = [0, 1, 2, 3].map((i) => values[26 + 4 * i + 3] as number);
+    const members = [21, 22, 23].map((at) => values[at]);
+    const operations = [0, 1, 2, 3].map((i) => values[27 + 4 * i + 3] as number);
     expect(operations[0]).toBe(operations[3]);
     expect(operations.slice(0, 3).sort()).toEqual([1, 2, 3]);
     expect(new Set(members).size).toBe(2);
@@ -110,7 +110,7 @@ describe('an encoded batch', () => {
   });
 
   it('a batch without operations has no names', () => {
-    expect(pack([])).toEqual({ posts: [], values: ['life', 300, 0, AT_MS, 0, 0, 0, 0, 0, 0] });
+    expect(pack([])).toEqual({ posts: [], values: ['life', 300, 0, AT_MS, 0, 0, 0, 0, 0, 0, 0] });
   });
 
   it('the position before a batch of a log is one more than 0', () => {
@@ -122,7 +122,29 @@ describe('an encoded batch', () => {
       atMs: AT_MS,
       operations: [],
     };
-    expect(valuesOf(packer.encode(batch).packed)).toEqual([10, 'log', COUNT_MAX, 301, AT_MS, 0, 0, 0, 0, 0, 0]);
+    expect(valuesOf(packer.encode(batch).packed)).toEqual([11, 'log', COUNT_MAX, 301, AT_MS, 0, 0, 0, 0, 0, 0, 0]);
+  });
+
+  it('a named batch has the kinds and actors of its operations, but none of the options that a choice puts off', () => {
+    const batch = { bucket: 0, producerId: 'life', batchNumber: 300, atMs: AT_MS };
+    const operations = [{ ...view('a'), actor: ANN }, { ...like('a', BOB), metric: 3 }, adjust('a', 1)];
+    const [count, ...values] = valuesOf(new BatchEncoder(RULED_METRICS).encode({ ...batch, operations }, true).packed);
+    const [ann, bob] = [ANN, BOB].map(({ hi, lo }) => String(BigInt.asIntN(64, (BigInt(hi) << 32n) | BigInt(lo))));
+    expect([count, values[BATCH_HEADER_VALUES - 1]]).toEqual([values.length, 3]);
+    expect(values.slice(-26)).toEqual([
+      ...[0, ann, 1, bob, 2, ''],
+      ...[2, 1, 1, 1],
+      ...[1, 1, 3, 1],
+      ...[8, 1, 4, 2],
+      ...[8, 1, 5, 3],
+      ...[2, 1, 0, 1],
+    ]);
+  });
+
+  it('a batch with sums says so', () => {
+    const batch = { bucket: 0, producerId: 'log', batchNumber: 9, afterInLog: 1, atMs: AT_MS, hasSums: true };
+    const { packed } = packer.encode({ ...batch, operations: [view('a', 7)] });
+    expect(valuesOf(packed)[BATCH_HEADER_VALUES]).toBe(-1);
   });
 
   it('an operation without an actor has index 0', () => {
@@ -135,8 +157,8 @@ describe('an encoded batch', () => {
       { hi: 0, lo: 1_000_000_005 },
     ];
     const { values } = pack([one, other, one, other].map(views));
-    expect(values.slice(12, 16)).toEqual(['5', '1000000005', 2_031, 2_031]);
-    expect([0, 1, 2, 3].map((i) => values[16 + 6 * i + 4])).toEqual([1, 2, 1, 2]);
+    expect(values.slice(13, 17)).toEqual(['5', '1000000005', 2_031, 2_031]);
+    expect([0, 1, 2, 3].map((i) => values[17 + 6 * i + 4])).toEqual([1, 2, 1, 2]);
   });
 
   it.each([
@@ -153,17 +175,17 @@ describe('an encoded batch', () => {
     const { values } = pack([views({ hi, lo })]);
     const digits = Math.abs(Number(decimal.slice(-9)));
     const hash = Math.floor(((digits * 1664525) % 4294967296) / 4096);
-    expect(values.slice(12, 14)).toEqual([decimal, hash]);
+    expect(values.slice(13, 15)).toEqual([decimal, hash]);
   });
 
   it('a batch may have thousands of posts and sessions', () => {
     const operations = Array.from({ length: 5_000 }, (_, i) => view(`post-${i}`, 1, { session: key(i), seq: i + 1 }));
     const { posts, values } = pack(operations);
     expect(posts).toHaveLength(5_000);
-    const first = 10 + 4 * 5_000;
+    const first = BATCH_HEADER_VALUES + 4 * 5_000;
     const wrong = operations.filter(({ post, session, seq }, i) => {
       const [, postIndex, , , mark, sentSeq] = values.slice(first + 6 * i, first + 6 * i + 6) as number[];
-      const known = values[10 + 2 * 5_000 + mark! - 1];
+      const known = values[BATCH_HEADER_VALUES + 2 * 5_000 + mark! - 1];
       return (
         posts[postIndex! - 1] !== post ||
         sentSeq !== seq ||

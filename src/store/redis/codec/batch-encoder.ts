@@ -4,6 +4,7 @@ import type { Operation } from '../../../counters/operation.js';
 import { toVisitKey } from '../../../counters/visit-key.js';
 import type { Key64 } from '../../../counters/ids.js';
 import { HashSorter, KeySorter, reverseBits } from './hash-sorter.js';
+import { REACHED_BY } from './milestones-decoder.js';
 import { HASH_MULTIPLIER, MsgpackWriter } from './msgpack-writer.js';
 
 /** Kinds of operations in scripts/commit-batches-n.lua; a `set` has its value, 0 or 1. */
@@ -16,7 +17,9 @@ export const OPERATIONS = {
   PUT_OFF: 8,
 } as const;
 /** Values of a batch before the names of its posts. */
-export const BATCH_HEADER_VALUES = 10;
+export const BATCH_HEADER_VALUES = 11;
+/** Instead of the number of operations that are named, if one of them is the sum of several. */
+const WITH_SUMS = -1;
 const FIRST_OPERATIONS = 512;
 
 /** An operation, or what it does to another option of its group. */
@@ -59,8 +62,12 @@ export class BatchEncoder {
     this.#hasChoices = metrics.otherOptions.some(({ length }) => length > 0);
   }
 
-  /** @returns the batch's posts, each once, and its bytes. Ids are ASCII. */
-  encode(batch: Batch): { posts: string[]; packed: Buffer } {
+  /**
+   * Ids are ASCII.
+   * @param isNamed whether it has the kinds and actors of all operations, for records of milestones
+   * @returns the batch's posts, each once, and its bytes
+   */
+  encode(batch: Batch, isNamed = false): { posts: string[]; packed: Buffer } {
     const { producerId, batchNumber, afterInLog, atMs } = batch;
     const entries = this.#addOptions(batch.operations);
     this.#gather(entries);
@@ -79,6 +86,7 @@ export class BatchEncoder {
     writer.writeInteger(this.metrics.longestWindowS * 1_000);
     writer.writeInteger(sets.length);
     writer.writeInteger(sets.reduce((sum, set) => sum + set.operations.length, 0));
+    writer.writeInteger(isNamed ? batch.operations.length : batch.hasSums === true ? WITH_SUMS : 0);
     for (const post of posts) writer.writeText(post);
     for (const post of posts) writer.writeInteger(hashPost(post));
     for (const i of sessions) writer.writeKey(entries[i]!.session!);
@@ -92,6 +100,7 @@ export class BatchEncoder {
     }
     for (const set of sets) for (const i of set.operations) writer.writeKey(entries[i]!.actor!);
     for (const set of sets) for (const i of set.operations) writer.writeInteger(this.#actors.hashAt(i));
+    if (isNamed) for (const operation of batch.operations) this.#writeName(operation);
     for (let i = 0; i < entries.length; i++) this.#write(i, entries[i]!);
     return { posts, packed: writer.take() };
   }
@@ -111,6 +120,12 @@ export class BatchEncoder {
     if (kind !== 'visit') return;
     writer.writeInteger(atS ?? 0);
     writer.writeInteger(this.metrics.list[metric]!.kind.windowS);
+  }
+
+  #writeName({ kind, actor }: Operation): void {
+    this.#writer.writeInteger(REACHED_BY[kind]);
+    if (actor === null) this.#writer.writeText('');
+    else this.#writer.writeKey(actor);
   }
 
   /** @returns the operations, each choice that is put on with what it does to the other options of its group */

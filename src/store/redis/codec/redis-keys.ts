@@ -28,6 +28,8 @@ export const BUCKET_KEYS = {
   /** Followed by `metric:post:chunk`. */
   MEMBERS: ':members:',
   CHANGED_POSTS: ':changed_posts',
+  MILESTONES: ':milestones',
+  MILESTONE_RECORDS: ':milestone_records',
   CHANGE_FEED: ':changes',
   LOCAL_LOG: ':local_log',
   REMOTE_LOG: ':remote_log',
@@ -52,6 +54,7 @@ export const BUCKET_FIELDS = {
   OLDEST_VISIT_MARKS: 'oldest_visit_marks',
   CHANGED_POSTS: 'changed_posts',
   CHANGED_POSTS_HISTORY: 'changed_posts_history',
+  MILESTONES: 'milestones',
   CLOCK: 'clock',
   REPLICATION: 'replication',
   VERSION_VECTOR: 'version_vector',

@@ -5,8 +5,12 @@ import type { PostView } from '../../counter-store.js';
 import { MsgpackReader } from './msgpack-reader.js';
 
 /** First value of a reply of scripts/commit-batches-n.lua. */
-export const COMMIT_REPLIES = { APPLIED: 0, GAP: 1, STALE: 2 } as const;
-const { GAP, STALE } = COMMIT_REPLIES;
+export const COMMIT_REPLIES = { APPLIED: 0, GAP: 1, STALE: 2, UNSUM: 3, UNNAMED: 4 } as const;
+const REJECTIONS = {
+  [COMMIT_REPLIES.GAP]: 'gap',
+  [COMMIT_REPLIES.STALE]: 'stale',
+  [COMMIT_REPLIES.UNSUM]: 'unsum',
+} as const;
 /** The letter of metrics that have a set of actors; others have a `c`. */
 export const KIND_WITH_MEMBERS = 's';
 /** The last time that a Date can hold. */
@@ -39,9 +43,9 @@ export class ReplyDecoder {
   decodeCommit({ posts, packed }: CommitReply): DecodedCommit {
     const values = new MsgpackReader(packed);
     const kind = values.readInteger();
-    if (kind === GAP || kind === STALE) {
-      return { result: { kind: kind === GAP ? 'gap' : 'stale', last: values.readInteger() }, publishInMs: null };
-    }
+    const rejection = REJECTIONS[kind as keyof typeof REJECTIONS] as
+      (typeof REJECTIONS)[keyof typeof REJECTIONS] | undefined;
+    if (rejection !== undefined) return { result: { kind: rejection, last: values.readInteger() }, publishInMs: null };
     const e = this.#epoch(values.readInteger(), values.readInteger());
     const due = values.readInteger();
     const outcomes = values.readBytes();

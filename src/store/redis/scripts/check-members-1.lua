@@ -11,8 +11,8 @@
 -- ARGV[6]  1 if posts are made to count the members that they have, else 0
 -- ARGV[7]  the posts, each once, JSON array
 -- Returns  {index of a post from 1, metric, the members that it counted, the members that it has, the next index …}
--- @include bucket keys incarnation replication-state post-record chunk-growth posts publish changed-posts
--- @constants KIND_WITH_MEMBERS TAG_MEMBERS TAGS_PER_METRIC FIELD_CHANGED_POSTS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
+-- @include bucket keys incarnation replication-state post-record chunk-growth posts publish changed-posts milestones
+-- @constants KIND_WITH_MEMBERS TAG_MEMBERS TAGS_PER_METRIC FIELD_CHANGED_POSTS FIELD_MILESTONES KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
 local call, sub = redis.call, string.sub
 local kinds = ARGV[4]
 local names, records = posts.names, posts.records
@@ -56,24 +56,33 @@ local function change_posts(drift)
 end
 
 -- See commit-batches-n.lua.
-local function repair(drift)
+local function repair(drift, post_count)
   change_posts(drift)
   local changed_count, new_posts = posts.count_changed(0)
   if new_posts > 0 then posts.grow(new_posts) end
+  local has_news = false
+  if milestones.has_any then
+    milestones.read(post_count)
+    has_news = milestones.prepare(changed_count)
+  end
   local watched_count = publish.filter_watched(changed_count, publish_after)
   keys.assert_slot_local()
   if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
+  if has_news then milestones.write() end
   if new_posts > 0 then bucket.write_sizes() end
   incarnation.write()
   if bucket.own_region >= 0 then replication_state.write() end
   publish.publish_watched(watched_count, publish_after, publish_due)
+  if has_news then milestones.publish(watched_count) end
 end
 
-local sizes, packed_state = replication_state.open_clock(FIELD_CHANGED_POSTS)
+local sizes, packed_state, milestones_field = replication_state.open_clock(FIELD_CHANGED_POSTS, FIELD_MILESTONES)
 bucket.set_sizes(sizes)
 changed_posts.open(packed_state)
-local drift = find_drift(posts.read_named(cjson.decode(ARGV[7])))
-if ARGV[6] == '1' and #drift > 0 then repair(drift) else keys.assert_slot_local() end
+milestones.open(milestones_field)
+local post_count = posts.read_named(cjson.decode(ARGV[7]))
+local drift = find_drift(post_count)
+if ARGV[6] == '1' and #drift > 0 then repair(drift, post_count) else keys.assert_slot_local() end
 return drift

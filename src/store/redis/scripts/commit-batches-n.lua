@@ -15,6 +15,7 @@
 --            0, or 1 + position in the log before the batch
 --            time of the batch (ms since 1970)
 --            numbers of posts, sessions and keys of visits; the longest window (ms); numbers of sets and members
+--            number of operations that are named, 0 if they are not; -1 if one of them is the sum of several
 --            names of the posts
 --            their hashes
 --            keys of the sessions, in decimal
@@ -24,6 +25,7 @@
 --            for each set: index of its post, metric, number of members
 --            for each set: keys of its members, in decimal
 --            their hashes
+--            for each operation that is named: kind (milestones-decoder.ts), key of its actor in decimal, empty for nobody
 --            for each operation: kind (0: off, 1: on, 2: count, 3: visit; 4 more with a session), index of the post, metric,
 --              index of the member (0: nobody), the value to count, or index of the visit's key; with a session also its index and the seq;
 --              of a visit also its time and its window (s)
@@ -32,12 +34,14 @@
 -- Returns  for each batch a string: "-" and an error; or msgpack values, one of
 --            1 (gap), number of the producer's last batch, or position in the log
 --            2 (stale), the same
+--            3 (unsum), the same: a sum may reach a milestone, and the batch was not applied
+--            4 (unnamed): an operation reaches a milestone, and the batch was not applied, because its operations are not named
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
 -- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth current-batch posts publish
--- @include marks members record-changes changed-posts apply-operations error-reply
--- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE
--- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_NONCE FIELD_OLD_MARKS FIELD_OLD_VISIT_MARKS FIELD_RUN_ID FIELD_SIZES
+-- @include marks members record-changes changed-posts milestones apply-operations error-reply
+-- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE COMMIT_UNNAMED COMMIT_UNSUM
+-- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_MILESTONES FIELD_NONCE FIELD_OLD_MARKS FIELD_OLD_VISIT_MARKS FIELD_RUN_ID FIELD_SIZES
 -- @constants KEY_LOG_POSITIONS KEY_MARKS KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS KEY_VISIT_MARKS
 -- @constants MARK_GENERATION_MAX MARK_GENERATION_MS VISIT_MARKS_MAX
 local call, pack, unpack_values, pcall, format = redis.call, cmsgpack.pack, cmsgpack.unpack, pcall, string.format
@@ -106,7 +110,7 @@ local function read_visits(at_ms)
   return begins, old, old_chunks
 end
 
--- @return the outcomes, and ms until a post is due
+-- @return the outcomes, and ms until a post is due; nil if the operations have to be named first
 local function apply(producers, previous_producers, publish_after, publish_due, is_new_producer)
   local at_ms, has_sessions, has_sets = current_batch.at_ms, current_batch.sessions_count > 0, current_batch.sets_count > 0
   local begins, old, old_chunks = sessions.begin_generation(at_ms, MARK_GENERATION_MS, MARK_GENERATION_MAX)
@@ -116,6 +120,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if has_sets then members.read() end
   if is_replicated then record_changes.clear() end
   local outcomes = apply_operations.apply()
+  if not outcomes then return nil end
   local changed_count, new_posts = posts.count_changed(at_ms)
   local new_sessions = has_sessions and sessions.count_new() or 0
   if new_posts > 0 then posts.grow(new_posts) end
@@ -124,6 +129,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if new_visits > 0 then visits.grow(new_visits) end
   if has_sets then members.grow() end
   if is_replicated then record_changes.prepare() end
+  local has_news = milestones.has_any and milestones.prepare(changed_count)
   local watched_count = publish.filter_watched(changed_count, publish_after)
   local due_ms = next_due_ms(publish_due)
   assert_slot_local()
@@ -137,6 +143,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if has_visits then visits.write() end
   if has_sets then members.write() end
   if is_replicated then record_changes.write(hybrid_clock.now(at_ms)) end
+  if has_news then milestones.write() end
   local begins_day = write_number(producers, previous_producers, outcomes, is_new_producer)
   if begins or begins_day or new_posts > 0 or new_sessions > 0 then bucket.write_sizes() end
   if begins_visits or new_visits > 0 then bucket.write_visit_marks() end
@@ -147,6 +154,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if watched_count > 0 then
     publish.publish_watched(watched_count, publish_after, publish_due)
     due_ms = next_due_ms(publish_due)
+    if has_news then milestones.publish(watched_count) end
   end
   return outcomes, due_ms
 end
@@ -154,15 +162,17 @@ end
 -- Reads the bucket's hash.
 local function open(key)
   if is_replicated then
-    local sizes, packed_state = replication_state.open_clock(FIELD_CHANGED_POSTS)
+    local sizes, packed_state, milestones_field = replication_state.open_clock(FIELD_CHANGED_POSTS, FIELD_MILESTONES)
     bucket.set_sizes(sizes)
     changed_posts.open(packed_state)
+    milestones.open(milestones_field)
     return
   end
-  local fields = call('HMGET', key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES, FIELD_CHANGED_POSTS)
+  local fields = call('HMGET', key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES, FIELD_CHANGED_POSTS, FIELD_MILESTONES)
   incarnation.set(fields[1], fields[2], fields[3])
   bucket.set_sizes(fields[4])
   changed_posts.open(fields[5])
+  milestones.open(fields[6])
 end
 
 local function commit(key, packed)
@@ -181,7 +191,19 @@ local function commit(key, packed)
     return pack(after > last and COMMIT_GAP or COMMIT_STALE, last)
   end
   posts.read(current_batch.values, current_batch.posts_at, current_batch.posts_at + current_batch.posts_count, current_batch.posts_count)
-  if after == last then return build_reply(apply(producers, previous_producers, publish_after, publish_due, not state)) end
+  if after == last then
+    if milestones.has_any then
+      milestones.read(current_batch.posts_count)
+      if apply_operations.prepare_milestones() then
+        assert_slot_local()
+        return pack(COMMIT_UNSUM, last)
+      end
+    end
+    local outcomes, due_ms = apply(producers, previous_producers, publish_after, publish_due, not state)
+    if outcomes then return build_reply(outcomes, due_ms) end
+    assert_slot_local()
+    return pack(COMMIT_UNNAMED)
+  end
   local due_ms = next_due_ms(publish_due)
   assert_slot_local()
   -- Written again, so that waiting for replicas on this connection waits for the batch.

@@ -36,8 +36,8 @@
 --              number of changed posts, for each: its index, version, ms of its last change, viewers, total of each metric
 --              number of changed toggles, for each: its index, 1 if it is on else 0
 -- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record chunk-growth posts publish members
--- @include toggle-log spill-toggle-log remote-entries changed-posts merge-delta error-reply
--- @constants FIELD_CHANGED_POSTS FIELD_VERSION_VECTOR
+-- @include toggle-log spill-toggle-log remote-entries changed-posts milestones merge-delta error-reply
+-- @constants FIELD_CHANGED_POSTS FIELD_MILESTONES FIELD_VERSION_VECTOR
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_REMOTE_LOG KEY_VIEWERS
 local call, pack, min, max = redis.call, cmsgpack.pack, math.min, math.max
 local metrics, own_region = tonumber(ARGV[4]), ARGV[7]
@@ -168,6 +168,11 @@ local function merge(is_same)
   grow_all(new_posts)
   local spill = counts.toggles > 0
     and spill_toggle_log.plan_spill(bucket.key .. KEY_REMOTE_LOG, bucket.remote_log_written - bucket.remote_log_removed, counts.toggles)
+  local has_news = false
+  if milestones.has_any then
+    milestones.read(counts.posts)
+    has_news = milestones.prepare(changed_count)
+  end
   local watched_count = publish.filter_watched(changed_count, publish_after)
   local due_ms = publish.next_due_ms(publish_due)
   keys.assert_slot_local()
@@ -176,6 +181,7 @@ local function merge(is_same)
   if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
+  if has_news then milestones.write() end
   if spill then
     spill_toggle_log.write(spill)
     bucket.remote_log_removed, bucket.are_logs_changed = spill.removed, true
@@ -192,6 +198,7 @@ local function merge(is_same)
   if watched_count > 0 then
     publish.publish_watched(watched_count, publish_after, publish_due)
     due_ms = publish.next_due_ms(publish_due)
+    if has_news then milestones.publish(watched_count) end
   end
   return build_reply(changed_count, toggled, toggled_last, due_ms)
 end
@@ -213,9 +220,11 @@ local function merge_fragment(i)
       bucket.key .. KEY_PUBLISH_AFTER, bucket.key .. KEY_PUBLISH_DUE, bucket.key .. KEY_VIEWERS, bucket.key .. KEY_CHANGE_FEED, bucket.key .. KEY_LOCAL_LOG, bucket.key .. KEY_REMOTE_LOG,
     }
   end
-  local sizes, packed_vector, packed_changed_posts = replication_state.open(FIELD_VERSION_VECTOR, FIELD_CHANGED_POSTS)
+  local sizes, packed_vector, packed_changed_posts, milestones_field =
+    replication_state.open(FIELD_VERSION_VECTOR, FIELD_CHANGED_POSTS, FIELD_MILESTONES)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_changed_posts)
+  milestones.open(milestones_field)
   fragment.vector = version_vector.unpack_vector(packed_vector)
   remote_entries.read_incarnations()
   local entry = version_vector.entry_for(fragment.vector, source.region)

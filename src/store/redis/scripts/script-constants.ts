@@ -11,10 +11,12 @@ import {
   STARTS_MAX,
   SUM_MODULUS,
 } from '../../../counters/changed-posts.js';
+import { ARMED_MAX, ARMED_PER_BUCKET_MAX, MILESTONES_MAX } from '../../../counters/milestones.js';
 import {
   APPLIED,
   DUPLICATE,
   ON,
+  REACHED,
   SWITCHED,
   SWITCHED_FROM_BIT,
   SWITCHED_FROM_SEVERAL,
@@ -27,6 +29,7 @@ import { PREDECESSORS_MAX } from '../../../counters/replication/replication-stat
 import { BATCH_HEADER_VALUES, OPERATIONS } from '../codec/batch-encoder.js';
 import { CHANGES_REPLIES } from '../codec/delta-decoder.js';
 import { FRAGMENT_HEADER_VALUES, TOGGLE_BASES } from '../codec/delta-encoder.js';
+import { ARM_REPLIES, REACHED_BY } from '../codec/milestones-decoder.js';
 import { HASH_MULTIPLIER } from '../codec/msgpack-writer.js';
 import { BUCKET_FIELDS, BUCKET_KEYS } from '../codec/redis-keys.js';
 import { RECORD_TAGS, TAGS_PER_METRIC, TAGS_PER_SLOT } from '../codec/redis-post-record.js';
@@ -59,6 +62,9 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   STARTS_MAX,
   SUM_MODULUS,
   PREDECESSORS_MAX,
+  ARMED_MAX,
+  ARMED_PER_BUCKET_MAX,
+  MILESTONES_MAX,
   TOGGLES_PER_STAMP,
   SINCE_MS,
   STEPS_PER_MS,
@@ -72,10 +78,13 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   ...withPrefix('KEY', BUCKET_KEYS),
   ...withPrefix('FIELD', BUCKET_FIELDS),
   ...withPrefix('OPERATION', OPERATIONS),
-  ...withPrefix('OUTCOME', { APPLIED, DUPLICATE, ON, SWITCHED }),
+  ...withPrefix('OUTCOME', { APPLIED, DUPLICATE, ON, SWITCHED, REACHED }),
   SWITCHED_FROM: 1 << SWITCHED_FROM_BIT,
   SWITCHED_FROM_SEVERAL,
   ...withPrefix('COMMIT', COMMIT_REPLIES),
+  ...withPrefix('ARM', ARM_REPLIES),
+  REACHED_BY_ADD: REACHED_BY.add,
+  REACHED_BY_SET: REACHED_BY.set,
   ...withPrefix('CHANGES', CHANGES_REPLIES),
   FROM_MEMBERS: TOGGLE_BASES.indexOf('members'),
   FROM_REPAIR: TOGGLE_BASES.indexOf('repair'),

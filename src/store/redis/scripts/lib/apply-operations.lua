@@ -1,8 +1,8 @@
 -- scripts/lib/apply-operations.lua: the outcome of each operation of the current batch; the meaning is that of apply.ts. It changes the
 -- posts, marks and members that were read, and writes nothing.
--- @needs bucket msgpack post-record posts current-batch record-changes changed-posts
+-- @needs bucket msgpack post-record posts current-batch record-changes changed-posts milestones
 -- @constants COUNT_MAX TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
--- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OUTCOME_SWITCHED SWITCHED_FROM SWITCHED_FROM_SEVERAL
+-- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OUTCOME_REACHED OUTCOME_SWITCHED REACHED_BY_SET SWITCHED_FROM SWITCHED_FROM_SEVERAL
 -- @constants OPERATION_COUNT OPERATION_VISIT OPERATION_WITH_SESSION OPERATION_PUT_OFF
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
 local record_count, record_toggle = record_changes.record_count, record_changes.record_toggle
@@ -72,12 +72,64 @@ local function put_off(outcome, option, index, metric, member)
   return outcome + OUTCOME_SWITCHED + SWITCHED_FROM * option
 end
 
--- @return the outcomes, a byte each
+-- Created by the first call about a bucket with milestones: see lib/milestones.lua.
+local reach, sum_might_reach
+local function create_functions()
+  -- Records what a total has reached after an operation was applied.
+  -- @param session, seq  empty and 0 if it has none
+  -- @return its outcome now; nil if the gateway has to name the operations first
+  function reach(outcome, number, kind, index, metric, value, session, seq)
+    local least = milestones.least_armed(index, metric)
+    if not least then return outcome end
+    local post, names_at, by, actor = records[index], current_batch.names_at, nil, nil
+    local total = compute_total(post, metric)
+    if total < least then return outcome end
+    if kind < OPERATION_COUNT then by, actor, value = REACHED_BY_SET, values[members_at + value], kind end
+    if kind == OPERATION_VISIT then value = 1 end
+    local is_winner = milestones.names_winner(index, metric, total, value)
+    if names_at then
+      by, actor = values[names_at + 2 * number - 1], values[names_at + 2 * number]
+    elseif is_winner and not by then
+      return nil
+    end
+    milestones.reach(index, metric, total, post[post_record.VERSION] + 1, current_batch.at_ms, actor, session, seq, by, value)
+    return is_winner and outcome + OUTCOME_REACHED or outcome
+  end
+
+  function sum_might_reach()
+    local list, sums, i = current_batch.values, {}, current_batch.operations_at + 1
+    while i <= #list do
+      local kind, index, metric, value = list[i], list[i + 1], list[i + 2], list[i + 3]
+      i = i + 4
+      if kind ~= OPERATION_PUT_OFF then
+        if kind >= OPERATION_WITH_SESSION then kind, i = kind - OPERATION_WITH_SESSION, i + 2 end
+        if kind == OPERATION_VISIT then value, i = 1, i + 2 elseif kind < OPERATION_COUNT then value = kind end
+        local least = value > 0 and milestones.least_armed(index, metric)
+        if least then
+          local id = index .. ' ' .. metric
+          sums[id] = (sums[id] or compute_total(records[index], metric)) + value
+          if sums[id] >= least then return true end
+        end
+      end
+    end
+    return false
+  end
+end
+
+-- To be called before `apply` if the bucket has milestones.
+-- @return whether a sum of several operations may reach one: see mightReach in unnamed-crossings.ts
+local function prepare_milestones()
+  if not reach then create_functions() end
+  return current_batch.has_sums and sum_might_reach()
+end
+
+-- @return the outcomes, a byte each; nil if one reaches a milestone and the gateway has to name the operations
 local function apply()
   values, members_at, states_at = current_batch.values, current_batch.members_at, current_batch.states_at
   is_replicated, is_recording, records_members = bucket.own_region >= 0, bucket.is_recording, bucket.records_members
-  local seqs_at, counted_at, number, i, last = current_batch.seqs_at, current_batch.counted_at, 0, current_batch.operations_at + 1, #values
-  local is_duplicate, option = false, 0
+  local sessions_at, seqs_at, counted_at = current_batch.sessions_at, current_batch.seqs_at, current_batch.counted_at
+  local number, i, last = 0, current_batch.operations_at + 1, #values
+  local is_duplicate, option, has_milestones = false, 0, milestones.has_any
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
     i = i + 4
@@ -85,11 +137,11 @@ local function apply()
       if not is_duplicate then outcomes[number] = put_off(outcomes[number], option, index, metric, value) end
       option = option + 1
     else
-      local on
+      local on, session, seq
       is_duplicate, option, number = false, 0, number + 1
       if kind >= OPERATION_WITH_SESSION then
-        kind = kind - OPERATION_WITH_SESSION
-        local mark, seq = seqs_at + values[i], values[i + 1]
+        kind, session, seq = kind - OPERATION_WITH_SESSION, values[i], values[i + 1]
+        local mark = seqs_at + session
         is_duplicate = seq <= values[mark]
         if not is_duplicate then values[mark] = seq end
         i = i + 2
@@ -98,14 +150,22 @@ local function apply()
       if kind == OPERATION_VISIT then i = i + 2 end
       if is_duplicate then
         outcomes[number] = on == 1 and OUTCOME_DUPLICATE + OUTCOME_ON or OUTCOME_DUPLICATE
+        if has_milestones and milestones.is_winner(index, metric, values[sessions_at + session], seq) then
+          outcomes[number] = outcomes[number] + OUTCOME_REACHED
+        end
       elseif kind == OPERATION_VISIT then
         outcomes[number] = visit(index, metric, counted_at + value, values[i - 2], values[i - 1])
       else
         outcomes[number] = apply_one(kind, index, metric, value, on)
+      end
+      if has_milestones and not is_duplicate and outcomes[number] % 2 == OUTCOME_APPLIED then
+        local name = session and values[sessions_at + session] or ''
+        outcomes[number] = reach(outcomes[number], number, kind, index, metric, value, name, seq or 0)
+        if not outcomes[number] then return nil end
       end
     end
   end
   return msgpack.concat_packed(string.char, outcomes, number)
 end
 
-return { apply = apply }
+return { apply = apply, prepare_milestones = prepare_milestones }

@@ -8,14 +8,18 @@ local POSTS_AT = 1 + BATCH_HEADER_VALUES
 local batch = {
   values = {}, producer_id = '', number = 0, after_in_log = nil, at_ms = 0,
   posts_count = 0, sessions_count = 0, visits_count = 0, longest_window_ms = 0, sets_count = 0,
+  -- Whether an operation is the sum of several.
+  has_sums = false,
   -- `seqs_at`: hashes of sessions, which lib/marks.lua replaces by their last seqs. `counted_at`: hashes of visits, which it replaces by the
-  -- second in which one counted last. `states_at`: hashes of members, which lib/members.lua replaces by whether they are on.
-  posts_at = POSTS_AT, sessions_at = 0, seqs_at = 0, visits_at = 0, counted_at = 0, sets_at = 0, members_at = 0, states_at = 0, operations_at = 0,
+  -- second in which one counted last. `states_at`: hashes of members, which lib/members.lua replaces by whether they are on. `names_at`:
+  -- kinds and actors of the operations, nil if they are not named.
+  posts_at = POSTS_AT, sessions_at = 0, seqs_at = 0, visits_at = 0, counted_at = 0, sets_at = 0, members_at = 0, states_at = 0, names_at = nil, operations_at = 0,
 }
 
 function batch.parse(packed)
   local values = msgpack.unpack_list(packed)
   local posts_count, sessions_count, visits_count, sets_count, members_count = values[6], values[7], values[8], values[10], values[11]
+  local named_count = values[12]
   batch.values, batch.producer_id, batch.number, batch.at_ms = values, values[2], values[3], values[5]
   batch.after_in_log = values[4] > 0 and values[4] - 1 or nil
   batch.posts_count, batch.sessions_count, batch.sets_count = posts_count, sessions_count, sets_count
@@ -27,7 +31,10 @@ function batch.parse(packed)
   local states_at = members_at + members_count
   batch.sessions_at, batch.seqs_at, batch.sets_at = sessions_at, sessions_at + sessions_count, sets_at
   batch.visits_at, batch.counted_at = visits_at, visits_at + visits_count
-  batch.members_at, batch.states_at, batch.operations_at = members_at, states_at, states_at + members_count
+  local names_at = states_at + members_count
+  batch.members_at, batch.states_at, batch.has_sums = members_at, states_at, named_count < 0
+  batch.names_at = named_count > 0 and names_at or nil
+  batch.operations_at = named_count > 0 and names_at + 2 * named_count or names_at
 end
 
 return batch

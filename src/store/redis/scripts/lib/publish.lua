@@ -70,4 +70,6 @@ local function next_due_ms(due_key)
   return max(0, tonumber(first[2]) - server_time.now_ms())
 end
 
-return { configure = configure, filter_watched = filter_watched, publish_watched = publish_watched, next_due_ms = next_due_ms }
+return {
+  watched = watched, configure = configure, filter_watched = filter_watched, publish_watched = publish_watched, next_due_ms = next_due_ms,
+}

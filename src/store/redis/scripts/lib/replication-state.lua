@@ -65,7 +65,7 @@ local function write()
   end
 end
 
--- Reads the bucket's incarnation and its clock. @return the field `sizes`, and up to two more fields that the arguments name
+-- Reads the bucket's incarnation and its clock. @return the field `sizes`, and up to three more fields that the arguments name
 local function open_clock(...)
   local fields = call('HMGET', bucket.key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES, FIELD_CLOCK, FIELD_REPLICATION,
     FIELD_LOCAL_LOG_WRITTEN, FIELD_LOCAL_LOG_REMOVED, FIELD_REMOTE_LOG_WRITTEN, FIELD_REMOTE_LOG_REMOVED, ...)
@@ -74,14 +74,14 @@ local function open_clock(...)
   bucket.local_log_written, bucket.local_log_removed = tonumber(fields[7] or 0), tonumber(fields[8] or 0)
   bucket.remote_log_written, bucket.remote_log_removed = tonumber(fields[9] or 0), tonumber(fields[10] or 0)
   bucket.are_logs_changed = false
-  return fields[4], fields[11], fields[12]
+  return fields[4], fields[11], fields[12], fields[13]
 end
 
 -- The same, with all of the replication state.
 local function open(...)
-  local sizes, one, another = open_clock(...)
+  local sizes, one, another, third = open_clock(...)
   if bucket.own_region >= 0 then unpack_state() end
-  return sizes, one, another
+  return sizes, one, another, third
 end
 
 -- Whether the region is one of `synced_from`.

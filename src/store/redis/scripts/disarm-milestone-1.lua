@@ -1,0 +1,51 @@
+#!lua flags=allow-oom
+-- Disarms a milestone of a metric of a post; the meaning is that of `disarm` in milestones.ts.
+--
+-- KEYS[1]  tc:{b}    the bucket's hash; derived from it: milestones
+-- ARGV[1]  run id of the server
+-- ARGV[2]  the post
+-- ARGV[3]  its metric
+-- ARGV[4]  the total at which the milestone is reached
+-- Returns  1 if it was armed, else 0
+-- @include bucket keys milestones
+-- @constants FIELD_MILESTONES FIELD_RUN_ID KEY_MILESTONES
+local call = redis.call
+local name, metric, n = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local key = bucket.key .. KEY_MILESTONES
+local field, run_id = unpack(call('HMGET', bucket.key, FIELD_MILESTONES, FIELD_RUN_ID))
+
+local function remove(armed)
+  for i, one in ipairs(armed) do
+    if one == n then
+      table.remove(armed, i)
+      return true
+    end
+  end
+  return false
+end
+
+-- Members of the bucket's hash are removed before those of the other one, which this may empty: see commit-batches-n.lua.
+local function write(by_metric)
+  local entry, posts_left = milestones.pack_states(by_metric), call('HLEN', key)
+  if entry or posts_left > 1 then
+    milestones.write_armed_count(milestones.armed_count() - 1)
+  else
+    call('HDEL', bucket.key, FIELD_MILESTONES)
+  end
+  if entry then call('HSET', key, name, entry) else call('HDEL', key, name) end
+end
+
+local by_metric, was_armed = {}, false
+if field then
+  milestones.open(field)
+  by_metric = milestones.unpack_states(call('HGET', keys.track_key(key), name))
+  was_armed = by_metric[metric] and remove(by_metric[metric].armed) or false
+end
+keys.assert_slot_local()
+if was_armed then
+  write(by_metric)
+elseif run_id then
+  -- Written again, so that waiting for replicas after this call waits for the one that has disarmed it.
+  call('HSET', bucket.key, FIELD_RUN_ID, run_id)
+end
+return was_armed and 1 or 0
