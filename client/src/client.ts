@@ -1,3 +1,4 @@
+import type { LiveCounts, Post } from './api.js';
 import { type Environment, systemEnvironment, type Timer } from './environment.js';
 import { LiveCountsError } from './errors.js';
 import { parseGateway } from './gateway-url.js';
@@ -7,7 +8,6 @@ import { MetricRules } from './metric-rules.js';
 import { checkPostId } from './post-id.js';
 import type { LiveCountsEvents, Options } from './options.js';
 import { ReconnectingConnection } from './reconnecting-connection.js';
-import type { Change } from './post-counts.js';
 import { Session, type SessionListener } from './session.js';
 import { rethrowLater, Subscriptions } from './subscriptions.js';
 import type { TransportConnection, Credentials, Transport } from './transport.js';
@@ -15,57 +15,6 @@ import { expectAnswer, warnOnce, watchPage } from './warn.js';
 
 /** Longer than the longest tick, 2 s: by then a stream has delivered counts with the operation acknowledged over HTTP. */
 const FRAMES_ARRIVED_MS = 3_000;
-
-export interface Post {
-  readonly id: string;
-  /**
-   * Calls `changed` with the first counts, at once if the client has them, and at every change. Calls `refused` if the
-   * gateway rejects the subscription. With `present: false` it makes this client no viewer of the post.
-   * @returns a function that ends the subscription
-   */
-  subscribe(
-    changed: (change: Change) => void,
-    refused?: (error: LiveCountsError) => void,
-    options?: { readonly present?: boolean | undefined },
-  ): () => void;
-  /**
-   * Operations show at once. The promise resolves when the gateway has counted the operation, however many reconnects
-   * that takes. It rejects with a LiveCountsError when the operation was not counted; then it is no longer shown.
-   */
-  like(): Promise<void>;
-  unlike(): Promise<void>;
-  view(): Promise<void>;
-  /** Adds to a tally, 1 to 1000. Over HTTP this takes `by` requests. */
-  add(metric: string, by?: number): Promise<void>;
-  /** Turns a toggle on or off; `like` and `unlike` do so for `likes`. */
-  set(metric: string, on: boolean): Promise<void>;
-  /**
-   * Turns an option of a choice on, and the other one of its group off; with `false` it takes the choice back. Rejects with
-   * BAD_REQUEST if there is no such option.
-   */
-  choose(option: string, on?: boolean): Promise<void>;
-}
-
-export interface LiveCounts {
-  /** The address of the gateway, without a slash at its end. */
-  readonly gateway: string;
-  readonly state: 'syncing' | 'synced';
-  /** Number of posts that have a subscriber. */
-  readonly watched: number;
-  /** Number of operations that are shown but not acknowledged yet. */
-  readonly waiting: number;
-  /**
-   * The options of a group of choices, in the order of the gateway's settings. Empty until the first counts arrive, and if
-   * the gateway has no such group.
-   */
-  options(group: string): readonly string[];
-  /** @throws LiveCountsError BAD_REQUEST unless the id has 1 to 64 characters of `A-Z a-z 0-9 _ . : -` */
-  post(id: string): Post;
-  /** @returns a function that removes the listener */
-  on<Name extends keyof LiveCountsEvents>(name: Name, listener: LiveCountsEvents[Name]): () => void;
-  /** Ends the connection, and rejects unacknowledged operations with `CLOSED`. */
-  close(): void;
-}
 
 /** Connects when a post is subscribed or an operation is made, so creating a client costs nothing. */
 export class Client implements LiveCounts {

@@ -1,10 +1,11 @@
-import { Client, type LiveCounts } from './client.js';
+import type { LiveCounts } from './api.js';
+import { Client } from './client.js';
 import { EventsTransport } from './events-transport.js';
 import type { Options } from './options.js';
 
 export { LiveCountsError } from './errors.js';
 export { postId } from './post-id.js';
-export type { LiveCounts, Post } from './client.js';
+export type { LiveCounts, Post } from './api.js';
 export type { LiveCountsEvents, Options } from './options.js';
 export type { Change, Counts } from './post-counts.js';
 

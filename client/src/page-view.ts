@@ -1,4 +1,4 @@
-import type { LiveCounts, Post } from './client.js';
+import type { LiveCounts, Post } from './api.js';
 import type { LiveCountsError } from './errors.js';
 
 /**

@@ -10,7 +10,7 @@ import {
   useRef,
   useSyncExternalStore,
 } from 'react';
-import type { LiveCounts, Post } from './client.js';
+import type { LiveCounts, Post } from './api.js';
 import type { LiveCountsError } from './errors.js';
 import { countOnce, isHalfVisible, THRESHOLDS, timeView } from './page-view.js';
 import type { Change, Counts } from './post-counts.js';

@@ -1,6 +1,7 @@
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { Random } from '../../test/support/random.js';
-import { Client, type Post } from '../src/client.js';
+import type { Post } from '../src/api.js';
+import { Client } from '../src/client.js';
 import type { PageChange } from '../src/environment.js';
 import type { LiveCountsError } from '../src/errors.js';
 import type { Change } from '../src/post-counts.js';

@@ -1,4 +1,4 @@
-import type { LiveCounts } from '../client.js';
+import type { LiveCounts } from '../api.js';
 
 /** A client that watches further posts, because the user scrolls, is current again before that; nothing is shown as stale. */
 const STALE_MS = 500;

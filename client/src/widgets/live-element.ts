@@ -1,4 +1,4 @@
-import type { LiveCounts, Post } from '../client.js';
+import type { LiveCounts, Post } from '../api.js';
 import { LiveCountsError } from '../errors.js';
 import type { Change, Counts } from '../post-counts.js';
 import { postId } from '../post-id.js';

@@ -1,4 +1,4 @@
-import type { LiveCounts } from '../client.js';
+import type { LiveCounts } from '../api.js';
 import type { StorageMode } from '../environment.js';
 
 /** Limit for operations made before `connectWidgets` to be acknowledged. */

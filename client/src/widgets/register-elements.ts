@@ -1,4 +1,4 @@
-import type { LiveCounts } from '../client.js';
+import type { LiveCounts } from '../api.js';
 import { LiveChoice } from './live-choice.js';
 import { LiveCount } from './live-count.js';
 import { LiveLike } from './live-like.js';
