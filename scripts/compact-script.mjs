@@ -12,7 +12,7 @@ const PACKAGE = 'client/dist';
 const MODULES = 'client/dist/shared';
 /** Types with members that pages use, that are sent, or that are stored for a later version of the script. */
 const SHARED_TYPES =
-  /^(Environment|Clock|Timer|Page|Options|Post|Counts|Change|Credentials|UnsentEntry|PostedEvent|Live\w+|NumberElement|\w+Turned)$/;
+  /^(Environment|Clock|Timer|Page|Milestone\w*|Options|Post|Counts|Change|Credentials|UnsentEntry|PostedEvent|Live\w+|NumberElement|\w+Turned)$/;
 const HIDDEN = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
 
 /** Calls back with each declaration of a member, and the name of its type; '' for the members of an unnamed type. */

@@ -1,5 +1,6 @@
 import type { LiveCountsError } from './errors.js';
 import type { LiveCountsEvents } from './options.js';
+import type { Milestone, MilestoneList } from './milestones.js';
 import type { Change } from './post-counts.js';
 
 export interface Post {
@@ -30,6 +31,16 @@ export interface Post {
    * BAD_REQUEST if there is no such option.
    */
   choose(option: string, on?: boolean): Promise<void>;
+  /**
+   * Calls back for the event `milestone` of the client, for this post alone. It does not subscribe to the post.
+   * @returns a function that removes the listener
+   */
+  onMilestone(listener: (milestone: Milestone) => void): () => void;
+  /**
+   * Reads the milestones of a metric from the gateway: one request. Rejects with the gateway's LiveCountsError, or with another
+   * error if the gateway does not answer within 10 s.
+   */
+  milestones(metric: string): Promise<MilestoneList>;
 }
 
 export interface LiveCounts {

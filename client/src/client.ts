@@ -6,6 +6,7 @@ import { BrowserActor, randomId } from './identity.js';
 import { LeavingPage } from './leaving-page.js';
 import { MetricRules } from './metric-rules.js';
 import { checkPostId } from './post-id.js';
+import { joinMilestones, type MilestoneList } from './milestones.js';
 import type { LiveCountsEvents, Options } from './options.js';
 import { ReconnectingConnection } from './reconnecting-connection.js';
 import { Session, type SessionListener } from './session.js';
@@ -25,11 +26,13 @@ export class Client implements LiveCounts {
   readonly #browserActor: BrowserActor;
   readonly #sessionId = randomId();
   readonly #rules = new MetricRules();
+  readonly #http: Transport;
   readonly #session: Session;
   readonly #subscriptions: Subscriptions;
   readonly #connection: ReconnectingConnection;
+  readonly #milestones: ReturnType<typeof joinMilestones>;
   readonly #leavingPage: LeavingPage;
-  readonly #listeners = new Map<keyof LiveCountsEvents, Set<(error: LiveCountsError) => void>>();
+  readonly #listeners = new Map<keyof LiveCountsEvents, Set<(payload: never) => void>>();
   /** Drop operations that were acknowledged over HTTP. Run when synced: by then received counts include them. */
   readonly #dropCalls: (() => void)[] = [];
   /** The last ones; undefined before the first connection. */
@@ -51,12 +54,18 @@ export class Client implements LiveCounts {
     watchPage(this.gateway, environment.isAutomated);
     const offered = transports(this.gateway, environment);
     // HTTP comes last, because it always gets through.
-    this.#session = this.#makeSession(offered.at(-1)!);
+    this.#http = offered.at(-1)!;
+    this.#session = this.#makeSession();
     this.#subscriptions = new Subscriptions(
       environment.clock,
       this.#rules,
       () => this.#updateState(),
       () => this.#connection.markProven(true),
+    );
+    this.#milestones = joinMilestones(
+      environment.clock,
+      (post, metric) => this.#readMilestones(post, metric),
+      (milestone) => this.#emit('milestone', milestone),
     );
     this.#connection = this.#makeConnection(offered);
     this.#leavingPage = new LeavingPage(`${this.gateway}/v1/events`, environment, this.#session);
@@ -89,6 +98,8 @@ export class Client implements LiveCounts {
       add: (metric, by = 1) => this.#perform(id, metric, by),
       set: (metric, on) => this.#perform(id, metric, on),
       choose: (option, on = true) => this.#choose(id, option, on),
+      onMilestone: (listener) => this.on('milestone', (milestone) => milestone.post === id && listener(milestone)),
+      milestones: (metric) => this.#readMilestones(id, metric),
     };
   }
 
@@ -116,6 +127,13 @@ export class Client implements LiveCounts {
     await this.#perform(post, option, on);
   }
 
+  async #readMilestones(post: string, metric: string): Promise<MilestoneList> {
+    const list = await this.#http.milestones!(this.#credentials ?? (await this.#readCredentials(false)), post, metric);
+    // The stored actor can show at its next visit, too, that it has won.
+    if (list.reached.some(({ mine }) => mine)) this.#browserActor.act();
+    return list;
+  }
+
   async #perform(post: string, metric: string, value: boolean | number): Promise<void> {
     if (this.#closed) throw closedError();
     if (this.#connection.refusal) throw this.#connection.refusal;
@@ -127,18 +145,19 @@ export class Client implements LiveCounts {
     await done;
   }
 
-  #makeSession(http: Transport): Session {
+  #makeSession(): Session {
     const { clock } = this.#environment;
     const listener: SessionListener = {
       sent: ({ post, id }) => this.#subscriptions.act(post, (counts) => counts.sent(id)),
       acknowledged: (operation, answer) => {
-        const { post, id } = operation;
+        const { post, metric, id } = operation;
         this.#connection.markProven(false);
         this.#unanswered?.cancel();
         this.#leavingPage.update(this.#credentials!);
         // If the operation shows already, others made what its acknowledgement changes.
         const source = this.#rules.effects(operation).size ? 'remote' : 'local';
         this.#subscriptions.act(post, (counts) => counts.acknowledge(operation, answer), source);
+        if (answer.reached) this.#milestones.readOwn(post, metric);
         if (answer.counts) return;
         clock.after(FRAMES_ARRIVED_MS, () => {
           this.#dropCalls.push(() => this.#subscriptions.act(post, (counts) => counts.dropAcknowledged(id)));
@@ -150,7 +169,7 @@ export class Client implements LiveCounts {
         this.#subscriptions.act(post, (counts) => counts.reject(id));
       },
     };
-    return new Session(clock, listener, (operation) => http.operate!(this.#credentials!, operation));
+    return new Session(clock, listener, (operation) => this.#http.operate!(this.#credentials!, operation));
   }
 
   #makeConnection(transports: readonly Transport[]): ReconnectingConnection {
@@ -159,7 +178,10 @@ export class Client implements LiveCounts {
     return new ReconnectingConnection(
       transports,
       this.#environment,
-      (refused) => this.#readCredentials(refused),
+      (refused) => {
+        this.#unanswered ??= expectAnswer(this.gateway, this.#environment.clock);
+        return this.#readCredentials(refused);
+      },
       session,
       {
         opened: (connection, kind) => this.#opened(connection, kind),
@@ -170,8 +192,15 @@ export class Client implements LiveCounts {
         },
         first: () => subscriptions.first,
         check: () => subscriptions.check(),
-        counts: (updates) => subscriptions.applyFrame(updates),
-        mine: (event) => subscriptions.applyToggle(event),
+        received: ([name, payload]) => {
+          if (name === 'counts') subscriptions.applyFrame(payload);
+          else if (name === 'mine') subscriptions.applyToggle(payload);
+          else if (name === 'milestone')
+            void this.#milestones.receive(
+              payload,
+              session.unacknowledged.map(({ done }) => done),
+            );
+        },
         failed: (error) => this.#emit('error', error),
         refused: (error) => {
           this.#unanswered?.cancel();
@@ -203,7 +232,6 @@ export class Client implements LiveCounts {
   }
 
   async #readCredentials(refused: boolean): Promise<Credentials> {
-    this.#unanswered ??= expectAnswer(this.gateway, this.#environment.clock);
     const { token, actor } = this.#identity;
     const given = typeof token === 'function' ? await token(refused) : token;
     const acting = this.#isOwnActor({ token: given })
@@ -235,8 +263,8 @@ export class Client implements LiveCounts {
     if (this.state === 'synced' && !this.#closed) for (const forget of this.#dropCalls.splice(0)) forget();
   }
 
-  #emit(name: keyof LiveCountsEvents, error?: LiveCountsError): void {
-    for (const listener of this.#listeners.get(name) ?? []) rethrowLater(() => listener(error!));
+  #emit<Name extends keyof LiveCountsEvents>(name: Name, ...payload: Parameters<LiveCountsEvents[Name]>): void {
+    for (const listener of this.#listeners.get(name) ?? []) rethrowLater(() => listener(payload[0] as never));
   }
 }
 

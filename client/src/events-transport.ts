@@ -1,7 +1,9 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
-import type { ByeEvent, Failure, MetricRules, MineEvent, Update } from '../../src/protocol/messages.js';
+import type { ByeEvent, Failure, MetricRules, Update } from '../../src/protocol/messages.js';
 import type { Environment, Timer } from './environment.js';
+import { LiveCountsError } from './errors.js';
 import { readEvents } from './event-reader.js';
+import type { MilestoneList } from './milestones.js';
 import { requestKey } from './posted-events.js';
 import {
   type Acknowledgement,
@@ -10,6 +12,7 @@ import {
   type ConnectionListener,
   type Credentials,
   type CloseReason,
+  type GatewayEvent,
   type ClientOperation,
   type SubscribeResult,
   type Subscription,
@@ -47,7 +50,7 @@ export class EventsTransport implements Transport {
     const action = value === false ? 'decrement' : 'increment';
     const body = JSON.stringify({ action, automated: credentials.automated });
     const times = typeof value === 'number' ? value : 1;
-    let on: boolean | undefined;
+    const answers: Pick<Acknowledgement, 'on' | 'reached'>[] = [];
     // HTTP adds one at a time. When the operation is retried, the keys of those that were counted are recognised.
     for (let n = 1; n <= times; n++) {
       if (!isWanted()) throw new Error('the connection has ended');
@@ -59,9 +62,15 @@ export class EventsTransport implements Transport {
         // Some of the additions are counted already, so the operation as a whole must be retried.
         return { ok: false, error: n > 1 ? { ...error, retryable: true } : error };
       }
-      ({ on } = (await answer.json()) as { on?: boolean });
+      answers.push((await answer.json()) as (typeof answers)[0]);
     }
-    return on === undefined ? { ok: true } : { ok: true, on };
+    return { ok: true, on: answers.at(-1)?.on, reached: answers.some(({ reached }) => reached) };
+  }
+
+  async milestones(credentials: Credentials, post: string, metric: string): Promise<MilestoneList> {
+    const answer = await this.fetch(`/v1/${post}/${metric}/milestones`, { headers: toHeaders(credentials) });
+    if (!answer.ok) throw LiveCountsError.from(await readError(answer));
+    return (await answer.json()) as MilestoneList;
   }
 
   /** Aborts if no response begins in time. A caller that passes `request` can also end the body with it. */
@@ -225,9 +234,9 @@ class EventsConnection implements TransportConnection {
       for await (const { name, data } of events) {
         if (stream !== this.#stream) return;
         this.#expectEvent();
-        if (name === 'counts') this.listener.counts(JSON.parse(data) as Update[]);
-        if (name === 'mine') this.listener.mine(JSON.parse(data) as MineEvent);
         if (name === 'bye') ending = { retryAfterMs: (JSON.parse(data) as ByeEvent).retryAfterMs };
+        // A comment has no name.
+        else if (name) this.listener.received([name, JSON.parse(data)] as unknown as GatewayEvent);
       }
     } catch {
       // The stream was cut off, or aborted by this client.

@@ -6,6 +6,7 @@ import type { Options } from './options.js';
 export { LiveCountsError } from './errors.js';
 export { postId } from './post-id.js';
 export type { LiveCounts, Post } from './api.js';
+export type { Milestone, MilestoneList, ReachedMilestone } from './milestones.js';
 export type { LiveCountsEvents, Options } from './options.js';
 export type { Change, Counts } from './post-counts.js';
 

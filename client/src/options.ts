@@ -1,5 +1,6 @@
 import type { Environment, StorageMode } from './environment.js';
 import type { LiveCountsError } from './errors.js';
+import type { Milestone } from './milestones.js';
 
 export interface Options {
   /**
@@ -28,4 +29,9 @@ export interface LiveCountsEvents {
    * many connections this is emitted once, with `RATE_LIMITED` and `retryAfterMs`.
    */
   error: (error: LiveCountsError) => void;
+  /**
+   * A milestone was reached: of a post that this client subscribes to, or by an operation of this client. Each is reported once.
+   * Best effort: where it matters, compare the counts, and read `Post.milestones`.
+   */
+  milestone: (milestone: Milestone) => void;
 }

@@ -1,14 +1,11 @@
-import type { MineEvent, Update } from '../../src/protocol/messages.js';
 import type { LiveCountsError } from './errors.js';
 import type { ConnectionListener, Transport, TransportConnection } from './transport.js';
 
-export interface ReconnectingConnectionListener extends Pick<ConnectionListener, 'first'> {
+export interface ReconnectingConnectionListener extends Pick<ConnectionListener, 'first' | 'received'> {
   opened(connection: TransportConnection, kind: Transport['kind']): void;
   lost(): void;
   /** Sends a request over the open connection. Resolves with the answer, or when the connection has ended. */
   check(): Promise<void>;
-  counts(updates: readonly Update[]): void;
-  mine(event: MineEvent): void;
   failed(error: LiveCountsError): void;
   /** The gateway rejects this client, and a retry soon would not help. */
   refused(error: LiveCountsError): void;

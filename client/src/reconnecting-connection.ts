@@ -172,8 +172,7 @@ export class ReconnectingConnection {
       attempt.connection = attempt.transport.connect(credentials, {
         first: () => this.listener.first(),
         opened: () => this.#opened(attempt),
-        counts: (updates) => attempt === this.#current && this.listener.counts(updates),
-        mine: (event) => attempt === this.#current && this.listener.mine(event),
+        received: (event) => attempt === this.#current && this.listener.received(event),
         limited: (error) => this.#reportLimit(error),
         closed: (ending) => this.#closed(attempt, ending),
       });

@@ -31,6 +31,8 @@ export interface UnacknowledgedOperation extends ClientOperation {
   readonly sentOver: Transport['kind'] | undefined;
   /** When it was sent for the first time. */
   readonly sentAtMs: number;
+  /** Settles with its outcome. */
+  readonly done: Promise<void>;
 }
 
 interface QueuedOperation extends UnacknowledgedOperation {
@@ -38,6 +40,7 @@ interface QueuedOperation extends UnacknowledgedOperation {
   sentAtMs: number;
   /** Its part of the queue: 0 if it was sent, 1 if a toggle waits on its post, else 2. */
   rank: number;
+  done: Promise<void>;
   /** Its answer, or over HTTP its retry, is due on this connection. */
   isInFlight: boolean;
   resolve(): void;
@@ -92,8 +95,9 @@ export class Session {
     const operation = { id: ++this.#lastId, seq: Infinity, post, metric, value };
     const done = new Promise<void>((resolve, reject) => {
       const progress = { sentOver: undefined, sentAtMs: 0, rank: 0, isInFlight: false };
-      this.#queue.push({ ...operation, ...progress, resolve, reject });
+      this.#queue.push({ ...operation, ...progress, resolve, reject } as QueuedOperation);
     });
+    this.#queue.at(-1)!.done = done;
     if (typeof value === 'number' && !this.#isFrameDue) {
       this.#isFrameDue = true;
       this.clock.frame(() => {

@@ -1,5 +1,5 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
-import type { ByeEvent, Failure, MineEvent, Update } from '../../src/protocol/messages.js';
+import type { ByeEvent, Failure } from '../../src/protocol/messages.js';
 import type { Environment, Timer } from './environment.js';
 import {
   type Acknowledgement,
@@ -8,6 +8,7 @@ import {
   type ConnectionListener,
   type Credentials,
   type CloseReason,
+  type GatewayEvent,
   type KnownVersion,
   type ClientOperation,
   type SubscribeResult,
@@ -126,7 +127,7 @@ class SocketConnection implements TransportConnection {
     if (kind === PING) this.#send(PONG);
     else if (kind === OPEN) this.#sendCredentials(rest);
     else if (kind === CONNECTED) this.listener.opened();
-    else if (kind === EVENT) this.#receiveEvent(JSON.parse(rest) as [string, unknown]);
+    else if (kind === EVENT) this.#receiveEvent(JSON.parse(rest) as GatewayEvent);
     else if (kind === ACKNOWLEDGEMENT) this.#resolveRequest(rest);
     else if (kind === CONNECT_ERROR) this.#rejected(JSON.parse(rest) as { data?: ErrorBody });
     else if (kind === DISCONNECTED) this.#end({});
@@ -138,10 +139,9 @@ class SocketConnection implements TransportConnection {
     this.#send(`${CONNECTED}${JSON.stringify(this.credentials)}`);
   }
 
-  #receiveEvent([name, payload]: [string, unknown]): void {
-    if (name === 'counts') this.#deliver(() => this.listener.counts(payload as Update[]));
-    else if (name === 'mine') this.#deliver(() => this.listener.mine(payload as MineEvent));
-    else if (name === 'bye') this.#byeMs = (payload as ByeEvent).retryAfterMs;
+  #receiveEvent(event: GatewayEvent | ['bye', ByeEvent]): void {
+    if (event[0] === 'bye') this.#byeMs = event[1].retryAfterMs;
+    else this.#deliver(() => this.listener.received(event));
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
 import type { Failure, MetricRules, MineEvent, SubscribeResponse, Update } from '../../src/protocol/messages.js';
+import type { MilestoneEvent, MilestoneList } from './milestones.js';
 
 /** See "Connection" in docs/protocol.md. */
 export interface Credentials {
@@ -35,7 +36,9 @@ export interface SubscribeResult extends MetricRules {
 /** Only a socket's acknowledgement has `counts`: HTTP sends neither a version nor all counts. */
 export interface Acknowledgement {
   readonly ok: true;
-  readonly on?: boolean;
+  readonly on?: boolean | undefined;
+  /** Whether the operation reached a milestone. */
+  readonly reached?: boolean;
   readonly counts?: Update;
 }
 
@@ -49,13 +52,19 @@ export interface CloseReason {
 /** Posts that are subscribed together, and whether the connection counts as a viewer of them. */
 export type Subscription = readonly [posts: readonly string[], present: boolean];
 
+/** Name and payload of an event of the gateway. The last one stands for names that this version does not know. */
+export type GatewayEvent =
+  | readonly ['counts', readonly Update[]]
+  | readonly ['mine', MineEvent]
+  | readonly ['milestone', MilestoneEvent]
+  | readonly ['further', unknown];
+
 export interface ConnectionListener {
   /** The first subscription over this connection: a stream can begin with it. Undefined without a post. */
   first(): Subscription | undefined;
   /** The connection accepts requests from now on. */
   opened(): void;
-  counts(updates: readonly Update[]): void;
-  mine(event: MineEvent): void;
+  received(event: GatewayEvent): void;
   /** The gateway accepts no stream of this address at present. The connection tries again by itself. */
   limited(error: ErrorBody): void;
   /** Called once, as the last call; not after `close()`. */
@@ -86,6 +95,8 @@ export interface Transport {
   connect(credentials: Credentials, listener: ConnectionListener): TransportConnection;
   /** Sends an operation without a connection, as a connection of this kind sends it. Rejects if the outcome is unknown. */
   operate?(credentials: Credentials, operation: ClientOperation): Promise<Acknowledgement | Failure>;
+  /** Reads the milestones of a metric, with those of this actor marked. Rejects with a LiveCountsError. */
+  milestones?(credentials: Credentials, post: string, metric: string): Promise<MilestoneList>;
 }
 
 /** Longer than the gateway's own deadlines: after this time the acknowledgement is lost. */

@@ -157,11 +157,11 @@ class SimulatedConnection implements TransportConnection, Viewer {
   }
 
   counts(updates: readonly Update[]): void {
-    this.#down(() => this.listener.counts(updates));
+    this.#down(() => this.listener.received(['counts', updates]));
   }
 
   mine(event: MineEvent): void {
-    this.#down(() => this.listener.mine(event));
+    this.#down(() => this.listener.received(['mine', event]));
   }
 
   close(): void {
