@@ -19,8 +19,15 @@ function entries(...lists: LoggedEvent[][]): BucketEntry[] {
   return lists.map((events, i) => ({ offset: 10 * (i + 1), events }));
 }
 
-function describeBatch(list: readonly BucketEntry[]): { operations: string[]; upTo: number; events: number } {
-  const { operations, ...rest } = buildBatch(list, METRICS, OPERATIONS_MAX);
+interface DescribedBatch {
+  readonly operations: string[];
+  readonly upTo: number;
+  readonly events: number;
+  readonly hasSums: boolean;
+}
+
+function describeBatch(list: readonly BucketEntry[], sums = true): DescribedBatch {
+  const { operations, ...rest } = buildBatch(list, METRICS, OPERATIONS_MAX, sums);
   return {
     ...rest,
     operations: operations.map(({ post, metric, value, seq }) => `${post}.${metric} ${value} #${seq}`),
@@ -34,7 +41,44 @@ describe('batches of the log', () => {
       [view('a', 5), { ...view('a', 3), metric: 2 }],
       [view('b'), view('a')],
     );
-    expect(describeBatch(list)).toEqual({ operations: ['a.1 7 #0', 'b.1 3 #0', 'a.2 3 #0'], upTo: 30, events: 6 });
+    expect(describeBatch(list)).toEqual({
+      operations: ['a.1 7 #0', 'b.1 3 #0', 'a.2 3 #0'],
+      upTo: 30,
+      events: 6,
+      hasSums: true,
+    });
+  });
+
+  it('a batch has sums only if an operation adds up several events', () => {
+    const single = entries([view('a'), view('b', 2), view('a', 1, 1)], [view('a', 1, 2), { ...view('a'), metric: 2 }]);
+    expect(describeBatch(single).hasSums).toBe(false);
+    expect(describeBatch([...single, ...entries([view('b')])])).toMatchObject({ hasSums: false, upTo: 20 });
+    expect(describeBatch(entries([view('a'), view('a')])).hasSums).toBe(true);
+  });
+
+  it('without sums every event is an operation, in its order', () => {
+    const list = entries([view('a'), view('b', 2)], [view('a', 5), view('a', 1, 1)], [view('a')]);
+    expect(describeBatch(list, false)).toEqual({
+      operations: ['a.1 1 #0', 'b.1 2 #0', 'a.1 5 #0', 'a.1 1 #1', 'a.1 1 #0'],
+      upTo: 30,
+      events: 5,
+      hasSums: false,
+    });
+  });
+
+  it('a batch without sums has fewer entries if the events are too many operations', () => {
+    const list = entries(
+      [1, 2, 3].map(() => view('a')),
+      [view('a'), view('a')],
+      [view('a')],
+    );
+    expect(describeBatch(list)).toMatchObject({ upTo: 30, events: 6, hasSums: true });
+    expect(describeBatch(list, false)).toMatchObject({ upTo: 20, events: 5, hasSums: false });
+    const large = entries(
+      Array.from({ length: OPERATIONS_MAX + 1 }, () => view('a')),
+      [view('a')],
+    );
+    expect(describeBatch(large, false)).toMatchObject({ upTo: 10, events: OPERATIONS_MAX + 1 });
   });
 
   it('operations with a session, and those of toggles, stay single and in their order', () => {
@@ -43,6 +87,7 @@ describe('batches of the log', () => {
       operations: ['a.1 1 #1', 'a.1 1 #0', 'a.0 1 #0', 'a.1 1 #1'],
       upTo: 20,
       events: 4,
+      hasSums: false,
     });
   });
 

@@ -14,6 +14,8 @@ export interface BucketBatch {
   readonly upTo: number;
   /** How many events it counts. */
   readonly events: number;
+  /** Whether an operation adds up several events. */
+  readonly hasSums: boolean;
 }
 
 /**
@@ -23,33 +25,41 @@ export interface BucketBatch {
  * single and in its order.
  * @param entries of one bucket in the order of their offsets, at least one
  * @param operationsMax one entry may have more
+ * @param sums whether additions are summed. Without sums a batch has as many entries or fewer
  */
-export function buildBatch(entries: readonly BucketEntry[], metrics: Metrics, operationsMax: number): BucketBatch {
+export function buildBatch(
+  entries: readonly BucketEntry[],
+  metrics: Metrics,
+  operationsMax: number,
+  sums = true,
+): BucketBatch {
   const operations: LoggedEvent[] = [];
-  const sums = new Map<string, LoggedEvent & { value: number }>();
+  const summed = new Map<string, LoggedEvent & { value: number }>();
+  let hasSums = false;
   let upTo = 0;
   let count = 0;
   for (const { offset, events } of entries) {
     if (operations.length > 0 && operations.length + events.length > operationsMax) break;
     for (const event of events) {
-      if (!isSummable(event, metrics)) {
+      if (!sums || !isSummable(event, metrics)) {
         operations.push(event);
         continue;
       }
       const name = `${event.metric} ${event.post}`;
-      const sum = sums.get(name);
+      const sum = summed.get(name);
       if (sum !== undefined) {
         sum.value += event.value;
+        hasSums = true;
         continue;
       }
       const first = { ...event };
-      sums.set(name, first);
+      summed.set(name, first);
       operations.push(first);
     }
     count += events.length;
     upTo = offset;
   }
-  return { operations, upTo, events: count };
+  return { operations, upTo, events: count, hasSums };
 }
 
 function isSummable({ kind, metric, session }: LoggedEvent, metrics: Metrics): boolean {

@@ -242,26 +242,30 @@ export class PartitionReader {
   }
 
   async #commitAll(state: BucketPosition, log: string, entries: readonly BucketEntry[] = []): Promise<void> {
-    const { metrics } = this.options;
-    let first = 0;
-    for (;;) {
+    const { options, rules } = this;
+    for (let first = 0; ;) {
       while (first < entries.length && entries[first]!.offset <= state.position) first += 1;
       if (first === entries.length || this.#hasEnded()) return;
-      const batch = this.rules.buildBatch(entries.slice(first), metrics, this.rules.operationsMax);
-      await this.#commit(state, log, batch);
+      const next = entries.slice(first);
+      const build = (sums: boolean): BucketBatch => rules.buildBatch(next, options.metrics, rules.operationsMax, sums);
+      if (!(await this.#commit(state, log, build(true)))) await this.#commit(state, log, build(false));
     }
   }
 
-  async #commit(state: BucketPosition, log: string, { operations, upTo, events }: BucketBatch): Promise<void> {
+  /** @returns whether it was applied. Otherwise a sum might reach a milestone, and the same entries have to be sent without sums */
+  async #commit(state: BucketPosition, log: string, { upTo, events, ...content }: BucketBatch): Promise<boolean> {
+    const { operations, hasSums } = content;
     const { bucket, position } = state;
-    const numbers = { producerId: log, afterInLog: position, batchNumber: upTo };
-    const batch = { bucket, ...numbers, atMs: this.options.wallMs(), operations };
+    const numbers = { bucket, producerId: log, afterInLog: position, batchNumber: upTo };
+    const batch = { ...numbers, atMs: this.options.wallMs(), ...content };
     const result = await this.store.commit(batch).catch((cause: unknown) => {
       throw new Error(`bucket ${bucket}: ${String(cause)}`, { cause });
     });
+    if (result.kind === 'unsum' && hasSums) return false;
     if (result.kind !== 'applied') throw new PositionMoved(`bucket ${bucket} is at ${result.last}, not ${position}`);
     state.position = upTo;
     this.options.listener.applied(events, listChangedToggles(operations, result.outcomes, this.options.metrics));
+    return true;
   }
 
   async #moveIdleBuckets(): Promise<void> {
@@ -272,7 +276,8 @@ export class PartitionReader {
     const isEndUnmarked = idle.length === this.#positions.buckets.length;
     if (this.#hasEnded() || (!isEndUnmarked && clock.nowMs() - this.#idleMovedAtMs < IDLE_MOVE_MS)) return;
     this.#idleMovedAtMs = clock.nowMs();
-    await waitForAll(idle.map((state) => this.#commit(state, this.#log!, { operations: [], upTo: cursor, events: 0 })));
+    const nothing = { operations: [], upTo: cursor, events: 0, hasSums: false };
+    await waitForAll(idle.map((state) => this.#commit(state, this.#log!, nothing)));
   }
 
   /** Nothing can be counted now. Events that come meanwhile wait, and metrics are to show for how long. */
@@ -288,7 +293,7 @@ export class PartitionReader {
 }
 
 /** Resolves when all have ended, so that none is in flight beside the next ones of its bucket. @throws the first failure */
-async function waitForAll(commits: readonly Promise<void>[]): Promise<void> {
+async function waitForAll(commits: readonly Promise<unknown>[]): Promise<void> {
   const results = await Promise.allSettled(commits);
   const failed = results.find((result) => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;

@@ -79,6 +79,25 @@ describe('the aggregator', () => {
     ]);
   });
 
+  test('a milestone is reached by a single event, and what comes after it is summed again', async () => {
+    const world = new LogWorld(new Random(1));
+    world.store.arm(POST, VIEWS, 20);
+    // A page has 8 events, and a batch 4 operations.
+    for (let value = 1; value <= 10; value++) await append(world, { ...viewOf(POST), value });
+    await world.clock.advance(SETTLED_MS);
+    const [milestones] = [...world.store.bucket(bucketOf(POST, BUCKETS)).milestones.list()];
+    expect(milestones).toMatchObject({ milestones: { armed: [], reached: [{ n: 20, value: 6, total: 21 }] } });
+    expect([readViews(world, POST), sumStats(world).appliedEvents]).toEqual([55, 10]);
+    const batches = world.store.batches.filter(({ operations }) => operations.length > 0);
+    expect(batches.map(({ hasSums, operations }) => [hasSums, operations.map(({ value }) => value)])).toEqual([
+      [true, [36]],
+      [false, [1, 2, 3, 4]],
+      [true, [26]],
+      [false, [5, 6, 7, 8]],
+      [true, [19]],
+    ]);
+  });
+
   test('a failure that is none of a server is reported once, and other partitions are counted', async () => {
     const world = new LogWorld(new Random(1));
     world.store.damagedBucket = bucketOf(POST, BUCKETS);

@@ -39,6 +39,7 @@ class LogHistory {
       [
         [0.5, () => this.#send()],
         [0.05, () => this.world.sendForeign()],
+        [0.1, () => this.world.arm()],
         [0.06, () => this.world.store.failOver()],
         [0.03, () => this.world.log.restart()],
         [0.05, () => this.world.failOverLog()],
@@ -106,7 +107,10 @@ class LogHistory {
 
   async #check(): Promise<void> {
     const { world } = this;
-    const difference = world.ledger.differenceOf(world.store) || world.ledger.missingLetter(await world.readLetters());
+    const difference =
+      world.ledger.differenceOf(world.store) ||
+      world.ledger.wrongMilestone(world.store) ||
+      world.ledger.missingLetter(await world.readLetters());
     if (difference !== '') fail(difference);
     const loss = world.warnings.find((warning) => warning.includes('trimmed'));
     if (loss !== undefined) fail(`a warning: ${loss}`);

@@ -1,8 +1,10 @@
+import { isDeepStrictEqual } from 'node:util';
 import { groupBy } from '../../src/common/grouping.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
-import { computeTotals } from '../../src/counters/bucket.js';
+import { computeTotal, computeTotals } from '../../src/counters/bucket.js';
 import type { Key64 } from '../../src/counters/ids.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
+import type { ReachedMilestone } from '../../src/counters/milestones.js';
 import type { DeadLetter, LogEntry } from '../../src/log/event-log.js';
 import { type DecodedEntry, decodeEntry, type LoggedEvent } from '../../src/log/log-entry.js';
 import { BUCKETS, type LogStore, METRICS } from './log-store.js';
@@ -56,6 +58,25 @@ export class LogLedger {
       const likes = appearances.filter(({ event }) => event.metric === LIKES);
       const difference = this.#differenceOfViews(store, post, views) || this.#differenceOfLikes(store, post, likes);
       if (difference !== '') return difference;
+    }
+    return '';
+  }
+
+  /** @returns a milestone that was not reached by a single event, or not when it should have been; `''`: there is none */
+  wrongMilestone(store: LogStore): string {
+    const events = this.#appearances.map(({ event }) => event);
+    for (let number = 0; number < BUCKETS; number++) {
+      for (const { post, metric, milestones } of store.bucket(number).milestones.list()) {
+        const { armed, reached } = milestones;
+        const total = computeTotal(store.bucket(number).post(post)?.metrics[metric]);
+        const name = `metric ${metric} of ${post}`;
+        if (armed.some((n) => n <= total)) return `${name} is at ${total}, and ${String(armed)} are armed`;
+        const all = [...armed, ...reached.map(({ n }) => n)];
+        if (new Set(all).size < all.length) return `${name} has ${String(all)}`;
+        const ofMetric = events.filter((event) => event.post === post && event.metric === metric);
+        const wrong = reached.find((record) => !ofMetric.some((event) => isReachedBy(record, event)));
+        if (wrong !== undefined) return `no event of ${name} has reached ${JSON.stringify(wrong)}`;
+      }
     }
     return '';
   }
@@ -118,6 +139,13 @@ export class LogLedger {
     }
     return '';
   }
+}
+
+function isReachedBy({ missed, n, total, ...record }: ReachedMilestone, event: LoggedEvent): boolean {
+  if (missed || total < n || total - event.value >= n) return false;
+  return (['kind', 'value', 'actor', 'session', 'seq'] as const).every((field) =>
+    isDeepStrictEqual(record[field], event[field]),
+  );
 }
 
 function sumsOf(values: readonly number[]): Set<number> {

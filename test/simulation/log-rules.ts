@@ -41,6 +41,8 @@ export const LOG_PLANTS: Readonly<Record<string, LogWorldRules>> = {
   'a dead letter is written after its batch': withReader({ writesLettersFirst: false }),
   'positions are not read again without a failure': withReader({ rereadsPositions: false }),
   'events with a key are summed': withReader({ buildBatch: buildSummedBatch }),
+  'a batch does not say that it has sums': withReader({ buildBatch: buildSilentBatch }),
+  'a batch without sums passes over entries that had room with sums': withReader({ buildBatch: buildTooFarBatch }),
 };
 
 function withReader(rules: Partial<ReaderRules>): LogWorldRules {
@@ -48,7 +50,7 @@ function withReader(rules: Partial<ReaderRules>): LogWorldRules {
 }
 
 /** Fills up a batch with a first piece of the next entry, which then counts as applied. */
-function buildCutBatch(...[entries, metrics, operationsMax]: Parameters<typeof buildBatch>): BucketBatch {
+function buildCutBatch(...[entries, metrics, operationsMax, sums]: Parameters<typeof buildBatch>): BucketBatch {
   let room = operationsMax;
   const pieces = entries.map(({ offset, events }): BucketEntry => {
     const piece = events.slice(0, room);
@@ -59,20 +61,31 @@ function buildCutBatch(...[entries, metrics, operationsMax]: Parameters<typeof b
     pieces.filter(({ events }) => events.length > 0),
     metrics,
     operationsMax,
+    sums,
   );
 }
 
 /** Covers the first entry that is left out, too. */
-function buildSkippingBatch(...[entries, metrics, operationsMax]: Parameters<typeof buildBatch>): BucketBatch {
-  const batch = buildBatch(entries, metrics, operationsMax);
+function buildSkippingBatch(...[entries, ...rest]: Parameters<typeof buildBatch>): BucketBatch {
+  const batch = buildBatch(entries, ...rest);
   const next = entries.find(({ offset }) => offset > batch.upTo);
   return next === undefined ? batch : { ...batch, upTo: next.offset };
 }
 
 /** Sums additions that have the same session, as if it did not matter. */
-function buildSummedBatch(...[entries, metrics, operationsMax]: Parameters<typeof buildBatch>): BucketBatch {
+function buildSummedBatch(...[entries, ...rest]: Parameters<typeof buildBatch>): BucketBatch {
   const anonymous = entries.map(({ offset, events }): BucketEntry => {
     return { offset, events: events.map((event) => (event.kind === 'add' ? { ...event, session: null } : event)) };
   });
-  return buildBatch(anonymous, metrics, operationsMax);
+  return buildBatch(anonymous, ...rest);
+}
+
+function buildSilentBatch(...args: Parameters<typeof buildBatch>): BucketBatch {
+  return { ...buildBatch(...args), hasSums: false };
+}
+
+/** Counts as far as the batch with sums did, but has only the events that fit as single operations. */
+function buildTooFarBatch(...[entries, metrics, operationsMax, sums]: Parameters<typeof buildBatch>): BucketBatch {
+  const { upTo } = buildBatch(entries, metrics, operationsMax);
+  return { ...buildBatch(entries, metrics, operationsMax, sums), upTo };
 }

@@ -1,6 +1,9 @@
 import { Subject } from 'rxjs';
 import { apply } from '../../src/counters/apply.js';
 import type { Batch, CommitResult } from '../../src/counters/batch.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
+import { computeTotal } from '../../src/counters/bucket.js';
+import { arm, NO_MILESTONES } from '../../src/counters/milestones.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { CountingStore } from '../../src/log/aggregator.js';
 import { MemoryBucket } from '../contract/memory-bucket.js';
@@ -36,6 +39,8 @@ export class LogStore {
   readonly #leases = new Map<string, { readonly process: SimulatedProcess; readonly untilMs: number }>();
   /** By log and bucket: when its position moved. */
   readonly #movedAtMs = new Map<string, number>();
+  /** All that came, also those that were not applied. */
+  readonly batches: Batch[] = [];
   /** The first broken rule of calling a store; `''`: none is. */
   misuse = '';
 
@@ -98,6 +103,18 @@ export class LogStore {
     return bucket;
   }
 
+  /** Arms a milestone of a post this far above its total, unless that is not possible. */
+  arm(post: string, metric: number, above: number): void {
+    const number = bucketOf(post, BUCKETS);
+    const bucket = this.bucket(number);
+    const total = computeTotal(bucket.post(post)?.metrics[metric]);
+    const before = bucket.milestones.get(post, metric) ?? NO_MILESTONES;
+    const { milestones } = arm(before, total + above, total, bucket.milestones.armedCount);
+    if (milestones === null) return;
+    bucket.milestones.set(post, metric, milestones, []);
+    this.#unreplicated.add(number);
+  }
+
   replicate(): void {
     for (const number of this.#unreplicated) this.#replica.set(number, this.bucket(number).copy());
     this.#unreplicated.clear();
@@ -124,6 +141,7 @@ export class LogStore {
     if (number === this.damagedBucket) throw new Error('a value is damaged');
     const bucket = this.bucket(number);
     const position = this.#logPosition(producerId, number);
+    this.batches.push(batch);
     const result = apply(bucket, METRICS, rules.checksPosition ? batch : { ...batch, afterInLog: position });
     if (result.kind !== 'applied') return result;
     this.#unreplicated.add(number);

@@ -26,6 +26,8 @@ const POSTS = Array.from({ length: 4_000 }, (_, i) => `post-${i}`).filter((post)
 );
 const RECENT_POSTS = 4;
 const ACTORS = 3;
+/** A few additions. */
+const VIEWS_ABOVE_MAX = 3_000;
 const REQUEST_MS = 4_000;
 const REPEATS_MAX = 4;
 const FOREIGN_PAYLOADS = [
@@ -153,6 +155,14 @@ export class LogWorld {
     await this.log.append([{ partition: this.random.pick(PARTITIONS), events: 1, payload }]).catch(() => undefined);
   }
 
+  /** An operator arms a milestone of a recent post, near its total. */
+  arm(): void {
+    const { random } = this;
+    const isOfViews = random.chance(0.7);
+    const above = 1 + random.below(isOfViews ? VIEWS_ABOVE_MAX : ACTORS);
+    this.store.arm(this.#randomPost(), isOfViews ? VIEWS : LIKES, above);
+  }
+
   /** Ends a gateway in order, or kills it, and starts another one. */
   replaceGateway(): void {
     const ended = this.random.pick(this.gateways);
@@ -205,11 +215,15 @@ export class LogWorld {
     });
   }
 
+  #randomPost(): string {
+    return POSTS[(this.#post + this.random.below(RECENT_POSTS)) % POSTS.length]!;
+  }
+
   #randomEvent(hasKey: boolean): AcceptedEvent {
     const { random } = this;
     if (random.chance(0.3)) this.#post += 1;
     const base = {
-      post: POSTS[(this.#post + random.below(RECENT_POSTS)) % POSTS.length]!,
+      post: this.#randomPost(),
       session: hasKey ? key(++this.#sessions) : null,
       seq: hasKey ? 1 : 0,
       onCounts: null,
