@@ -2,7 +2,7 @@ import type { AsciiWriter, Writable } from '../common/ascii-writer.js';
 import { readSecond } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { Key64 } from '../counters/ids.js';
-import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
+import { APPLIED, DUPLICATE, ON, type Operation, REACHED } from '../counters/operation.js';
 import { writeCounts } from '../fanout/post-snapshot.js';
 import type { PendingOperation } from '../ingest/pending-operation.js';
 import type { ErrorBody } from '../protocol/errors.js';
@@ -64,6 +64,7 @@ export class SocketOperation implements PendingOperation, Writable {
     writer.text('3').integer(this.id!);
     writer.text((outcome & APPLIED) !== 0 ? '[{"ok":true,"applied":true' : '[{"ok":true,"applied":false');
     writer.text((outcome & DUPLICATE) !== 0 ? ',"duplicate":true' : ',"duplicate":false');
+    if ((outcome & REACHED) !== 0) writer.text(',"reached":true');
     if (kind === 'set' && context.isSettable[this.metric])
       writer.text((outcome & ON) !== 0 ? ',"on":true' : ',"on":false');
     writeCounts(writer.text(',"counts":'), counts, context.presence.countLive(counts), context.metrics);

@@ -10,7 +10,7 @@ import { PostSignatureVerifier } from '../access/post-signature-verifier.js';
 import { type Clock, readSecond } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import { explainNoDecrement, explainUnique, type Metric } from '../counters/metrics.js';
-import { APPLIED, ON } from '../counters/operation.js';
+import { APPLIED, ON, REACHED } from '../counters/operation.js';
 import { Ingest } from '../ingest/ingest.js';
 import { OperationCounts, type OperationKind } from '../ingest/operation-counts.js';
 import type { Action } from '../protocol/http-request-schemas.js';
@@ -38,6 +38,8 @@ export interface CountResponse {
   readonly on?: boolean;
   /** Only after an operation with an actor: whether it changed the count. */
   readonly applied?: boolean;
+  /** Only after the operation with which the count reached a milestone, and after its duplicates. */
+  readonly reached?: true;
 }
 
 /** All counts of one post: `{ post, likes, views, …, live, updated_at }`; with an actor also `mine`. */
@@ -113,7 +115,11 @@ export class CountersController {
     this.ingest.submit(operation);
     const { counts, outcome } = await operation.done;
     creations?.chargeNewPost(outcome, counts);
-    return { ...this.#toCount(counts, metric), ...(operation.actor !== null && toOutcome(outcome, metric)) };
+    return {
+      ...this.#toCount(counts, metric),
+      ...(operation.actor !== null && toOutcome(outcome, metric)),
+      ...((outcome & REACHED) !== 0 && { reached: true }),
+    };
   }
 
   /** Counts only rejections from here: ingest emits the results of the others. */

@@ -42,6 +42,8 @@ export interface OperationResponse {
   readonly applied: boolean;
   /** Whether the session had used this `seq` before. */
   readonly duplicate: boolean;
+  /** Only for the operation with which a count reached a milestone, and for its duplicates. */
+  readonly reached?: true;
   /** Only for toggles: the actor's current state. */
   readonly on?: boolean;
   readonly counts: Update;
@@ -51,6 +53,18 @@ export interface MineEvent {
   readonly post: string;
   readonly metric: string;
   readonly on: boolean;
+}
+
+/** A count of a post has reached a milestone. Counts that include it may come later. */
+export interface MilestoneEvent {
+  readonly post: string;
+  readonly metric: string;
+  /** The number that was reached. */
+  readonly n: number;
+  /** The version of the first counts that include it. */
+  readonly v: number;
+  /** RFC 3339 in UTC, with milliseconds. */
+  readonly at: string;
 }
 
 export interface ByeEvent {

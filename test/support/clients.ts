@@ -3,6 +3,7 @@ import { io, type ManagerOptions, type Socket, type SocketOptions } from 'socket
 import type {
   ByeEvent,
   Failure,
+  MilestoneEvent,
   MineEvent,
   OperationResponse,
   SubscribeResponse,
@@ -17,6 +18,7 @@ type Answered<T> = (answer: T | Failure) => void;
 interface ServerEvents {
   counts(updates: readonly Update[]): void;
   mine(event: MineEvent): void;
+  milestone(event: MilestoneEvent): void;
   bye(event: ByeEvent): void;
 }
 
