@@ -2,6 +2,7 @@ import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import { type Key64, toKeyText } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
+import { MilestoneDelivery } from './milestone-delivery.js';
 import type { Presence } from './presence.js';
 import type { CounterStore, PostView, ViewersChange } from '../store/counter-store.js';
 import { FrameScheduler, type FrameSchedulerStats } from './frame-scheduler.js';
@@ -24,6 +25,7 @@ export interface FirstView {
  */
 export class Fanout {
   readonly #posts = new Map<string, WatchedPost<Subscription>>();
+  readonly #viewers = new Set<Viewer>();
   readonly #scheduler: FrameScheduler;
   readonly #markDirty: (subscription: Subscription) => void;
 
@@ -41,6 +43,8 @@ export class Fanout {
     };
     store.changes.subscribe((changes) => this.#applyChanges(changes));
     presence.changes.subscribe((changes) => this.#applyPresence(changes));
+    const delivery = new MilestoneDelivery(this.#viewers, clock, metrics);
+    store.milestones.reached.subscribe((news) => delivery.deliver(news.filter(({ post }) => this.#posts.has(post))));
   }
 
   /** TICK_MS, or more while the gateway does not keep up. */
@@ -64,7 +68,9 @@ export class Fanout {
   /** @param actor the key of the actor's name; `null`: none */
   open(actor: Key64 | null, sink: FrameSink): Viewer {
     this.#scheduler.connectionOpened();
-    return new Viewer(actor && toKeyText(actor), sink);
+    const viewer = new Viewer(actor && toKeyText(actor), sink);
+    this.#viewers.add(viewer);
+    return viewer;
   }
 
   /**
@@ -142,6 +148,7 @@ export class Fanout {
 
   close(viewer: Viewer): void {
     viewer.isClosed = true;
+    this.#viewers.delete(viewer);
     this.unsubscribe(viewer, viewer.subscriptions.keys());
   }
 

@@ -16,4 +16,9 @@ test('viewers leave the queue in the order in which they came, even while others
   expect([queue.shift(), queue.shift(), queue.length]).toEqual([undefined, undefined, 0]);
 });
 
-const sink = { write: () => undefined, hasUnsent: false, disconnectSlow: () => undefined };
+const sink = {
+  write: () => undefined,
+  sendMilestone: () => undefined,
+  hasUnsent: false,
+  disconnectSlow: () => undefined,
+};

@@ -4,7 +4,12 @@ import { ViewerCooldownQueue } from './viewer-cooldown-queue.js';
 import { Viewer } from './viewer.js';
 
 const TICK_MS = 100;
-const sink = { write: () => undefined, hasUnsent: false, disconnectSlow: () => undefined };
+const sink = {
+  write: () => undefined,
+  sendMilestone: () => undefined,
+  hasUnsent: false,
+  disconnectSlow: () => undefined,
+};
 
 test('viewers are due one tick after they were added, and those of one turn within milliseconds of each other', async () => {
   const { clock, cooling, due } = world();

@@ -2,10 +2,17 @@ import type { Frame } from './frame.js';
 import type { PostSnapshot } from './post-snapshot.js';
 import type { WatchedPost } from './watched-post.js';
 
+/** A MilestoneEvent as text: ASCII. */
+export interface EncodedMilestone {
+  readonly body: string;
+}
+
 /** Writes a viewer's frames: to a socket, or to an event stream. */
 export interface FrameSink {
   /** Must not throw. */
   write(frame: Frame): void;
+  /** Sends the event before or after a frame. It may be dropped, because the milestone can be read. Must not throw. */
+  sendMilestone(event: EncodedMilestone): void;
   /** Whether an earlier frame still waits to be sent. Then the newest state is sent later, so that frames do not queue up. */
   readonly hasUnsent: boolean;
   /** The sink has had unsent frames for too long: closes the connection. */

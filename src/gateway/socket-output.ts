@@ -1,7 +1,7 @@
 import type { Writable } from '../common/ascii-writer.js';
 import type { Clock } from '../common/clock.js';
 import type { Frame } from '../fanout/frame.js';
-import type { FrameSink } from '../fanout/viewer.js';
+import type { EncodedMilestone, FrameSink } from '../fanout/viewer.js';
 import type { ErrorBody } from '../protocol/errors.js';
 import type { FlushQueue } from './flush-queue.js';
 import type { GatewaySocket } from './gateway-socket.js';
@@ -103,6 +103,11 @@ export class SocketOutput implements FrameSink {
       this.#hasUnsentFrame = true;
       this.socket.conn.write(encodeEvent(frame.body), UNCOMPRESSED, () => (this.#hasUnsentFrame = false));
     }
+  }
+
+  /** With the acknowledgements of this turn. Those that the client does not read are limited together with them. */
+  sendMilestone({ body }: EncodedMilestone): void {
+    this.send(`2["milestone",${body}]`);
   }
 
   disconnectSlow(): void {

@@ -111,6 +111,23 @@ describe('an event stream', () => {
     expect(stream.hasUnsent).toBe(false);
   });
 
+  it('milestones follow the snapshot, and of those that wait for the client the first 16 follow when it has read', () => {
+    const write = (n: number) => `event: milestone\ndata: {"n":${n}}\n\n`;
+    const send = (n: number) => stream.sendMilestone({ body: `{"n":${n}}` });
+    send(1);
+    expect(response.written).toEqual([]);
+    stream.start('[1]');
+    expect(response.written.splice(0)).toEqual(['event: counts\ndata: [1]\n\n', write(1)]);
+    response.reads = false;
+    for (let n = 2; n <= 20; n++) send(n);
+    expect(response.written.splice(0)).toEqual([write(2)]);
+    response.reads = true;
+    response.emit('drain');
+    expect(response.written.splice(0)).toEqual(Array.from({ length: 16 }, (_, i) => write(3 + i)));
+    send(21);
+    expect(response.written).toEqual([write(21)]);
+  });
+
   it('a stream sends heartbeats only to clients that have nothing to read', () => {
     stream.start('[1]');
     clock.pass(HEARTBEAT_MS);

@@ -3,13 +3,15 @@ import { callAtExpiry, TOKEN_EXPIRED } from '../access/authenticator.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { Frame } from '../fanout/frame.js';
 import type { ActorStream } from '../fanout/actor-streams.js';
-import type { FrameSink } from '../fanout/viewer.js';
+import type { EncodedMilestone, FrameSink } from '../fanout/viewer.js';
 import type { ByeEvent, MineEvent } from '../protocol/messages.js';
 
 /** Balancers close connections that are idle for a minute, some after half of that. */
 const HEARTBEAT_MS = 15_000;
 /** Time for a client to read the last event. */
 const FINAL_READ_MS = 5_000;
+/** Milestones that wait for a client, of up to 200 bytes each. Further ones are dropped. */
+const WAITING_MILESTONES_MAX = 16;
 
 /** The connection closes with the stream, so that a drain does not wait for it to become idle. */
 export const STREAM_HEADERS = {
@@ -27,12 +29,14 @@ export const STREAM_HEADERS = {
  *
  * Only while it is open anything is written, so before and after it is `hasUnsent`. It holds at most Node's buffer (16 KiB)
  * and a frame: then it is behind until that is sent, and fan-out keeps nothing for it but which posts changed. Of `mine` the
- * newest event of each toggle waits meanwhile.
+ * newest event of each toggle waits meanwhile, and the first ones of milestones.
  */
 export class EventStream implements FrameSink, ActorStream {
   #hasUnsent = true;
   /** By post and metric. */
   readonly #waitingMine = new Map<string, MineEvent>();
+  /** The bodies of events; created with the first. */
+  #waitingMilestones: string[] | null = null;
   #timer: Timer | null = null;
   #expiry: Timer | null = null;
   #isEnding = false;
@@ -52,7 +56,7 @@ export class EventStream implements FrameSink, ActorStream {
     this.response.writeHead(200, STREAM_HEADERS);
     this.#hasUnsent = false;
     this.#write(body);
-    this.#flushMine();
+    this.#flush();
     this.#timer = this.clock.after(HEARTBEAT_MS, this.#beat);
   }
 
@@ -62,10 +66,20 @@ export class EventStream implements FrameSink, ActorStream {
 
   sendMine(event: MineEvent): void {
     this.#waitingMine.set(`${event.post} ${event.metric}`, event);
-    this.#flushMine();
+    this.#flush();
   }
 
-  #flushMine(): void {
+  sendMilestone({ body }: EncodedMilestone): void {
+    const waiting = (this.#waitingMilestones ??= []);
+    if (waiting.length < WAITING_MILESTONES_MAX) waiting.push(body);
+    this.#flush();
+  }
+
+  #flush(): void {
+    while (!this.#hasUnsent && this.#waitingMilestones !== null) {
+      this.#write(this.#waitingMilestones.shift()!, 'milestone');
+      if (this.#waitingMilestones.length === 0) this.#waitingMilestones = null;
+    }
     for (const [key, event] of this.#waitingMine) {
       if (this.#hasUnsent) return;
       this.#waitingMine.delete(key);
@@ -105,7 +119,7 @@ export class EventStream implements FrameSink, ActorStream {
 
   readonly #drained = (): void => {
     this.#hasUnsent = this.#isEnding;
-    this.#flushMine();
+    this.#flush();
   };
 
   /** One who is behind has something to read. */

@@ -49,6 +49,7 @@ const store = {
   unwatch: () => undefined,
   reportViewers: () => undefined,
   changes: NEVER,
+  milestones: { reached: NEVER },
 } as unknown as CounterStore;
 
 beforeEach(async () => {

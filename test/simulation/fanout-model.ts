@@ -54,6 +54,10 @@ class CheckingViewer implements FrameSink {
     for (const update of updates) this.#check(update);
   }
 
+  sendMilestone(): void {
+    this.fault('a milestone came, and none was reached');
+  }
+
   disconnectSlow(): void {
     this.fault('it was disconnected');
   }

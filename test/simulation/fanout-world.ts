@@ -2,7 +2,7 @@ import type { Key64 } from '../../src/counters/ids.js';
 import { Metrics } from '../../src/counters/metrics.js';
 import { Fanout, type FirstView } from '../../src/fanout/fanout.js';
 import type { Frame } from '../../src/fanout/frame.js';
-import type { FrameSink, Viewer } from '../../src/fanout/viewer.js';
+import type { EncodedMilestone, FrameSink, Viewer } from '../../src/fanout/viewer.js';
 import { Presence } from '../../src/fanout/presence.js';
 import type { Update } from '../../src/protocol/messages.js';
 import { ScriptedStore } from './scripted-store.js';
@@ -37,6 +37,12 @@ export class RecordingSink implements FrameSink {
     this.frames.push({ atMs: this.clock.nowMs(), updates: JSON.parse(body) as Update[] });
     this.hasUnsent = this.slow;
     this.clock.spend(this.writeMs);
+  }
+
+  readonly milestones: unknown[] = [];
+
+  sendMilestone({ body }: EncodedMilestone): void {
+    this.milestones.push(JSON.parse(body));
   }
 
   disconnectSlow(): void {

@@ -1,5 +1,5 @@
 import { expect } from '@jest/globals';
-import type { MineEvent } from '../../src/protocol/messages.js';
+import type { MilestoneEvent, MineEvent } from '../../src/protocol/messages.js';
 
 /** An update as its bytes come. */
 export interface StreamUpdate {
@@ -47,9 +47,18 @@ export class StreamReader {
 
   /** The next event `mine`; other blocks are passed over. */
   async mine(): Promise<MineEvent> {
+    return (await this.#event('mine')) as MineEvent;
+  }
+
+  /** The next event `milestone`; other blocks are passed over. */
+  async milestone(): Promise<MilestoneEvent> {
+    return (await this.#event('milestone')) as MilestoneEvent;
+  }
+
+  async #event(name: string): Promise<unknown> {
+    const prefix = `event: ${name}\ndata: `;
     for (let block = await this.block(); block !== null; block = await this.block()) {
-      const data = /^event: mine\ndata: (.*)$/.exec(block)?.[1];
-      if (data !== undefined) return JSON.parse(data) as MineEvent;
+      if (block.startsWith(prefix)) return JSON.parse(block.slice(prefix.length));
     }
     throw new Error('the stream has ended');
   }
