@@ -27,6 +27,7 @@ import { Fanout } from '../fanout/fanout.js';
 import { GuardedClock } from '../common/guarded-clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
 import { Ingest } from '../ingest/ingest.js';
+import { MilestoneMonitor } from '../ingest/milestone-monitor.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import type { Aggregator } from '../log/aggregator.js';
 import type { EventLog } from '../log/event-log.js';
@@ -95,6 +96,7 @@ export class CoreModule implements OnApplicationShutdown {
       ...provideStore(settings),
       ...provideLog(settings),
       ...provideCounting(settings),
+      ...provideFanout(settings),
       { provide: ActorStreams, useClass: ActorStreams },
       ...METRICS,
     ];
@@ -181,8 +183,7 @@ function createAuthenticator(settings: Settings, clock: Clock, visitorSecrets: V
 }
 
 function createReplication(store: ReplicatedStore, clock: Clock, settings: Settings): Replication {
-  const warn = (message: string): void => new Logger('regions').warn(message);
-  return startReplication(store, { ...settings, clock, random: Math.random, warn });
+  return startReplication(store, { ...settings, clock, random: Math.random, warn: warnAbout('regions') });
 }
 
 async function createSinks({ changeStore }: CopyableStore, clock: Clock, settings: Settings): Promise<Sinks> {
@@ -226,7 +227,7 @@ function provideStore(settings: Settings): Provider[] {
 }
 
 function provideCounting(settings: Settings): Provider[] {
-  const { buckets, flushMs, tickMs, metrics } = settings;
+  const { buckets, flushMs, metrics } = settings;
   return [
     {
       provide: Ingest,
@@ -267,8 +268,20 @@ function provideCounting(settings: Settings): Provider[] {
       inject: [Ingest],
     },
     {
+      provide: MilestoneMonitor,
+      useFactory: (ingest: Ingest) =>
+        new MilestoneMonitor(ingest.committed, metrics, (message) => new Logger('milestones').log(message)),
+      inject: [Ingest],
+    },
+  ];
+}
+
+function provideFanout(settings: Settings): Provider[] {
+  const { live, metrics, tickMs } = settings;
+  return [
+    {
       provide: Presence,
-      useFactory: (clock: Clock) => new Presence(clock, settings.live === 'people'),
+      useFactory: (clock: Clock) => new Presence(clock, live === 'people'),
       inject: [CLOCK],
     },
     {

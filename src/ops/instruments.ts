@@ -11,6 +11,7 @@ import { CountsGateway } from '../gateway/counts.gateway.js';
 import { Shortcuts } from '../gateway/transport/shortcuts.js';
 import { StreamRegistry } from '../http/stream-registry.js';
 import { Ingest } from '../ingest/ingest.js';
+import { MilestoneMonitor } from '../ingest/milestone-monitor.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import type { Replication } from '../replication/start-replication.js';
 import type { LinkStatus } from '../replication/transport/peer.js';
@@ -45,6 +46,7 @@ export class Instruments {
   constructor(
     @Inject(Prometheus) private readonly prometheus: Prometheus,
     @Inject(OperationCounts) operationCounts: OperationCounts,
+    @Inject(MilestoneMonitor) milestones: MilestoneMonitor,
     @Inject(BotFilter) bots: BotFilter,
     @Inject(SuspicionLog) suspicionLog: SuspicionLog,
     @Inject(OriginPolicy) origins: OriginPolicy,
@@ -63,6 +65,11 @@ export class Instruments {
       'tallycast_bot_operations_total',
       'Additions of crawlers and automated browsers, which were not counted.',
       () => bots.operations,
+    );
+    this.prometheus.addCounter(
+      'tallycast_milestones_reached_total',
+      'Operations through this gateway that reached one or several milestones.',
+      () => milestones.operations,
     );
     this.#addViewers(presence, fanout);
     this.#addConnections(gateway, streams);

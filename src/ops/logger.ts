@@ -17,7 +17,7 @@ export async function createLogger(level: string): Promise<Logger> {
 const BOOT_FAILURES: ReadonlySet<unknown> = new Set(['ExceptionHandler', 'NestApplication']);
 
 /** Contexts of the gateway itself whose messages are for operators. */
-const INFORMATIVE: ReadonlySet<unknown> = new Set(['admin', 'bots']);
+const INFORMATIVE: ReadonlySet<unknown> = new Set(['admin', 'bots', 'milestones']);
 
 /** Passes NestJS's messages to the same log. Its messages at boot get level debug. */
 export class NestLog implements LoggerService {
