@@ -12,6 +12,7 @@ import { ProtocolError, throwIfError } from '../protocol/errors.js';
 import type { Consistency } from '../protocol/http-request-schemas.js';
 import { GlobalRead } from '../replication/global-read.js';
 import type { CounterStore, PostView } from '../store/counter-store.js';
+import type { MilestonesView } from '../store/milestone-store.js';
 import { parseCredentials, parseTokenOnly } from './parameters.js';
 import { ReadLimiter } from './read-limiter.js';
 
@@ -20,6 +21,13 @@ export interface CountView {
   readonly counts: PostCounts;
   /** Bit set by metric index: the toggles that are on for the actor; `null` without an actor. */
   readonly on: number | null;
+}
+
+/** Milestones of a metric of a post, and who asks for them. */
+interface MilestonesForActor {
+  readonly milestones: MilestonesView;
+  /** `null`: the request has no actor. */
+  readonly actor: Key64 | null;
 }
 
 /** Reads counts for a request, once it has passed what every read has to pass: limits, tokens, signatures. */
@@ -53,6 +61,16 @@ export class CountReader {
     const { key } = await this.authenticator.identify(parseCredentials(request.headers), visitor);
     const views = await this.#read(request, posts, consistency, { address, actor: key });
     return key === null ? views.map(({ counts }) => ({ counts, on: null })) : views;
+  }
+
+  /** Cost: one read of the store. The request is charged like one for the counts of the post. @throws ProtocolError */
+  async readMilestones(request: Request, post: string, metric: Metric): Promise<MilestonesForActor> {
+    this.reads.admit(request, 1);
+    const visitor = { address: this.addresses.addressOf(request), userAgent: request.headers['user-agent'] };
+    const { key } = await this.authenticator.identify(parseCredentials(request.headers), visitor);
+    throwIfError(this.postSignatures?.checkAll([post], visitor.address));
+    const milestones = await rejectUnavailable(() => this.store.milestones.read(post, metric.index));
+    return { milestones, actor: key };
   }
 
   async #read(

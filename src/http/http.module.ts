@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { JobRunner } from '../admin/job-runner.js';
+import { MilestoneAdministration } from '../admin/milestone-administration.js';
 import { LogAdministration } from '../admin/log-administration.js';
 import { SinkAdministration } from '../admin/sink-administration.js';
 import type { EventLog } from '../log/event-log.js';
@@ -8,6 +9,7 @@ import { GlobalRead } from '../replication/global-read.js';
 import type { Replication } from '../replication/start-replication.js';
 import type { Sinks } from '../sinks/start-sinks.js';
 import type { CopyableStore } from '../store/change-store.js';
+import type { CounterStore } from '../store/counter-store.js';
 import { CLOCK, EVENT_LOG, REPLICATION, SETTINGS, SINKS, STORE } from '../config/injection-tokens.js';
 import type { Clock } from '../common/clock.js';
 import type { Settings } from '../config/settings.js';
@@ -19,6 +21,8 @@ import { CountersController } from './counters.controller.js';
 import { EventAcceptor } from './events/event-acceptor.js';
 import { EventBodies } from './events/event-bodies.js';
 import { EventsController } from './events/events.controller.js';
+import { MilestoneAdminController } from './milestones/milestone-admin.controller.js';
+import { MilestonesController } from './milestones/milestones.controller.js';
 import { PeerAuthentication } from './peer-authentication.js';
 import { ReadLimiter } from './read-limiter.js';
 import { RegionsController } from './regions.controller.js';
@@ -46,6 +50,12 @@ const logAdministration = {
   inject: [EVENT_LOG, LogProgress, SETTINGS, CLOCK],
 };
 
+const milestoneAdministration = {
+  provide: MilestoneAdministration,
+  useFactory: ({ milestones }: CounterStore, { peers }: Settings) => new MilestoneAdministration(milestones, peers),
+  inject: [STORE, SETTINGS],
+};
+
 /** REST and Server-Sent Events. configureHttp adds CORS, limits, errors and documentation. */
 @Module({
   controllers: [
@@ -54,8 +64,10 @@ const logAdministration = {
     EventsController,
     BadgeController,
     CountersController,
+    MilestonesController,
     StreamController,
     AdminController,
+    MilestoneAdminController,
   ],
   providers: [
     StreamRegistry,
@@ -68,6 +80,7 @@ const logAdministration = {
     globalRead,
     sinkAdministration,
     logAdministration,
+    milestoneAdministration,
     JobRunner,
   ],
   exports: [StreamRegistry, PeerAuthentication],

@@ -15,6 +15,9 @@ import {
   type Consistency,
   type EventList,
   IDEMPOTENCY_KEY,
+  MILESTONE,
+  MILESTONE_IN_QUERY,
+  type MilestoneBody,
   POST_ID,
   PRESENT,
   TOKEN_IN_QUERY,
@@ -30,10 +33,23 @@ import { validationError } from '../protocol/validation-error.js';
 const EVENT_TYPES = /(^|,)\s*text\/(event-stream|\*)\s*(;|,|$)|^\s*(\*\/\*\s*(;[^,]*)?)?$/i;
 
 export function parseAction(body: unknown): ActionBody {
-  const parsed = ACTION.safeParse(body);
-  if (parsed.success) return parsed.data;
-  const { code, message } = validationError(parsed.error, Object.keys(ACTION.shape));
-  throw new ProtocolError(code, message);
+  return checkBody(ACTION, body);
+}
+
+export function parseMilestoneBody(body: unknown): MilestoneBody {
+  return checkBody(MILESTONE, body);
+}
+
+/** @returns a threshold of a milestone */
+export function parseMilestoneInQuery(text: unknown): number {
+  return check(MILESTONE_IN_QUERY, 'at', text);
+}
+
+/** @returns a metric that the store has, so that it may have milestones */
+export function parseStoredMetric(name: unknown, metrics: Metrics): Metric {
+  const metric = metrics.byName(String(name));
+  if (typeof name === 'string' && metric !== undefined) return metric;
+  throw new ProtocolError('BAD_REQUEST', `metric must be one of: ${metrics.list.map((one) => one.name).join(', ')}`);
 }
 
 export function parsePost(text: unknown): string {
@@ -154,6 +170,14 @@ function parseActor(headers: IncomingHttpHeaders): string | undefined {
   const header = headers['actor-id'];
   if (header === undefined) return undefined;
   return check(ACTOR_ID, 'Actor-Id', typeof header === 'string' ? decodeHeader(header) : header);
+}
+
+/** @throws ProtocolError BAD_REQUEST, which names the field */
+function checkBody<S extends z.ZodObject>(schema: S, body: unknown): z.output<S> {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const { code, message } = validationError(parsed.error, Object.keys(schema.shape));
+  throw new ProtocolError(code, message);
 }
 
 /** @throws ProtocolError BAD_REQUEST, which names the field */

@@ -1,12 +1,15 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
-import type { Response } from 'express';
+import type { Request, Response } from 'express';
 import { POST_RULE } from '../protocol/limits.js';
 import { type ErrorBody, errorBody, HTTP_STATUS, ProtocolError } from '../protocol/errors.js';
 import { MESSAGE_BYTES_MAX } from '../protocol/limits.js';
 import { type Route, ROUTES } from './openapi/routes.js';
-import { ACTION_RULE } from '../protocol/http-request-schemas.js';
+import { ACTION_RULE, MILESTONE_BODY_RULE } from '../protocol/http-request-schemas.js';
 
 const NOT_FOUND_STATUS = 404;
+
+/** Only one of these paths takes a body. */
+const ADMINISTRATION = /^\/admin\//i;
 
 /** Errors of conditional and range requests for files: https://www.rfc-editor.org/rfc/rfc9110#section-13 */
 const FILE_ERRORS: Readonly<Record<number, string>> = {
@@ -27,8 +30,9 @@ export class ProtocolErrorFilter implements ExceptionFilter {
   }
 
   catch(error: unknown, host: ArgumentsHost): void {
-    const response = host.switchToHttp().getResponse<Response>();
-    const { status, body } = this.#toResponse(error);
+    const http = host.switchToHttp();
+    const response = http.getResponse<Response>();
+    const { status, body } = this.#toResponse(error, http.getRequest<Request>());
     if (response.headersSent) {
       response.destroy();
       return;
@@ -40,9 +44,9 @@ export class ProtocolErrorFilter implements ExceptionFilter {
     response.status(status).json(body);
   }
 
-  #toResponse(error: unknown): { status: number; body: ErrorBody } {
+  #toResponse(error: unknown, { path }: Request): { status: number; body: ErrorBody } {
     if (error instanceof ProtocolError) return { status: HTTP_STATUS[error.body.code], body: error.body };
-    if (error instanceof HttpException && error.getStatus() < 500) return toRejection(error, this.#notFound);
+    if (error instanceof HttpException && error.getStatus() < 500) return toRejection(error, path, this.#notFound);
     this.#logger.error(error);
     const body = errorBody('UNAVAILABLE', 'the gateway failed; the outcome is unknown');
     return { status: HTTP_STATUS.UNAVAILABLE, body };
@@ -50,7 +54,7 @@ export class ProtocolErrorFilter implements ExceptionFilter {
 }
 
 /** The error for a request that express or its body parser rejects before a controller runs. */
-function toRejection(error: HttpException, notFound: string): { status: number; body: ErrorBody } {
+function toRejection(error: HttpException, path: string, notFound: string): { status: number; body: ErrorBody } {
   const status = error.getStatus();
   if (status === HTTP_STATUS.PAYLOAD_TOO_LARGE) {
     // The limit of the body parser that failed: it is higher for other regions than for clients.
@@ -63,7 +67,7 @@ function toRejection(error: HttpException, notFound: string): { status: number; 
   const message =
     error.cause instanceof URIError
       ? `the path is not percent-encoded UTF-8; post must be ${POST_RULE}`
-      : `the body must be JSON in UTF-8: ${ACTION_RULE}`;
+      : `the body must be JSON in UTF-8: ${ADMINISTRATION.test(path) ? MILESTONE_BODY_RULE : ACTION_RULE}`;
   return { status: HTTP_STATUS.BAD_REQUEST, body: errorBody('BAD_REQUEST', message) };
 }
 

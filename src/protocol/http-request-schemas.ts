@@ -63,6 +63,27 @@ export const EVENT_LIST = HANDSHAKE.extend({
     .max(EVENTS_MAX, EVENTS_RULE),
 });
 
+const MILESTONE_RULE = `must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER}`;
+
+export const MILESTONE_BODY_RULE = '{ "post": "42", "metric": "views", "at": 1000000 }';
+
+/** A milestone of a metric of a post, to be armed. */
+export const MILESTONE = z.strictObject(
+  {
+    post: POST_ID,
+    metric: z.string('must be the name of a metric'),
+    at: wholeNumber(Number.MAX_SAFE_INTEGER),
+  },
+  `must be ${MILESTONE_BODY_RULE}`,
+);
+
+/** `at` in a query: a number without leading zeros. */
+export const MILESTONE_IN_QUERY = z
+  .string(MILESTONE_RULE)
+  .regex(/^[1-9]\d{0,15}$/, MILESTONE_RULE)
+  .transform(Number)
+  .refine(Number.isSafeInteger, MILESTONE_RULE);
+
 const LABEL_MAX = 32;
 
 /** XML allows neither control characters nor halves of surrogate pairs. */
@@ -93,6 +114,7 @@ export const BADGE_COLOR = z
   .default('blue');
 
 export type Consistency = z.output<typeof CONSISTENCY>;
+export type MilestoneBody = z.output<typeof MILESTONE>;
 export type EventList = z.output<typeof EVENT_LIST>;
 export type ActionBody = z.output<typeof ACTION>;
 export type Action = ActionBody['action'];

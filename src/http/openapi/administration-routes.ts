@@ -71,7 +71,7 @@ export function describeLogRetry(): Operation {
   );
 }
 
-function describeAdministration(
+export function describeAdministration(
   operationId: string,
   summary: string,
   description: string,

@@ -1,6 +1,6 @@
 import type { Metrics } from '../../counters/metrics.js';
 import { BADGE_COLOR, BADGE_LABEL } from '../../protocol/http-request-schemas.js';
-import { toSchema } from './components.js';
+import { toSchema } from './to-schema.js';
 import { errorResponses, metricParameter, type Operation } from './operation-parts.js';
 
 export function describeBadge(metrics: Metrics): Operation {

@@ -1,5 +1,4 @@
-import type { OpenAPIV3, OpenAPIV3_1 } from 'openapi-types';
-import { z } from 'zod';
+import type { OpenAPIV3_1 } from 'openapi-types';
 import {
   ACTION,
   ACTOR_ID,
@@ -13,6 +12,8 @@ import {
 import { EVENTS_MAX, POST_RULE } from '../../protocol/limits.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { type ErrorCode, HTTP_STATUS } from '../../protocol/errors.js';
+import { milestoneSchemas, REACHED } from './milestone-schemas.js';
+import { toSchema } from './to-schema.js';
 
 type Components = NonNullable<OpenAPIV3_1.Document['components']>;
 type Schemas = NonNullable<Components['schemas']>;
@@ -49,6 +50,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   400: 'The request is wrong, and `message` names the field; or it names too many posts.',
   401: 'The token is missing, invalid or expired.',
   403: 'The origin is rejected, or the gateway has no `ADMIN_TOKEN`.',
+  409: 'The request is right, and what is stored excludes it: `message` says what.',
   413: 'The body is over 16 KiB, or 256 KiB of events.',
   429: 'Over a limit.',
   503: 'The request had no effect (`OVERLOADED`), or the store did not respond in time (`UNAVAILABLE`): the outcome is unknown, so retry with the same key.',
@@ -70,13 +72,6 @@ export function buildComponents(metrics: Metrics): Components {
     schemas: schemas(metrics),
     responses: responses(),
   };
-}
-
-/** The schema by which the gateway checks requests, as OpenAPI writes it. */
-export function toSchema(schema: z.ZodType): OpenAPIV3.NonArraySchemaObject {
-  const json = z.toJSONSchema(schema, { io: 'input' });
-  delete json.$schema;
-  return json as OpenAPIV3.NonArraySchemaObject;
 }
 
 function parameters(): NonNullable<Components['parameters']> {
@@ -167,7 +162,7 @@ function schemas(metrics: Metrics): Schemas {
     CountAfter: {
       type: 'object',
       required: ['count', 'updated_at'],
-      properties: { count: COUNT, updated_at: UPDATED_AT, on: ON, applied: APPLIED },
+      properties: { count: COUNT, updated_at: UPDATED_AT, on: ON, applied: APPLIED, reached: REACHED },
     },
     PostCounts: { type: 'object', required: Object.keys(post), properties: { ...post, mine: MINE } },
     Counts: {
@@ -175,6 +170,7 @@ function schemas(metrics: Metrics): Schemas {
       required: ['counts'],
       properties: { counts: { type: 'array', items: { $ref: '#/components/schemas/PostCounts' } } },
     },
+    ...milestoneSchemas(),
     Regions: {
       type: 'object',
       required: ['region', 'peers'],

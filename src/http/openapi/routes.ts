@@ -11,6 +11,7 @@ import {
   describeSinksRetry,
 } from './administration-routes.js';
 import { describeBadge } from './badge-route.js';
+import { describeArm, describeDisarm, describeMilestones, describeWonMilestones } from './milestone-routes.js';
 import { describeEvents, describePicture, describeView } from './event-routes.js';
 import {
   errorResponses,
@@ -29,7 +30,7 @@ const CONSISTENCY = { $ref: '#/components/parameters/consistency' };
 
 /** A method and a path of the gateway. The routes between regions and those of socket.io are not listed. */
 export interface Route {
-  readonly method: 'GET' | 'PUT' | 'POST';
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
   /** A template of OpenAPI. */
   readonly path: string;
   /** The port that serves it where OPS_PORT is set. */
@@ -49,6 +50,7 @@ export const ROUTES: readonly Route[] = [
   { method: 'POST', path: '/view', port: 'PORT', describe: describeView },
   { method: 'GET', path: '/v1/{post}/{metric}.gif', port: 'PORT', describe: describePicture },
   { method: 'GET', path: '/v1/{post}/{metric}.svg', port: 'PORT', describe: describeBadge },
+  { method: 'GET', path: '/v1/{post}/{metric}/milestones', port: 'PORT', describe: describeMilestones },
   { method: 'GET', path: '/healthz', port: 'both', describe: describeHealth },
   { method: 'GET', path: '/readyz', port: 'both', describe: describeReadiness },
   { method: 'GET', path: '/v1/regions', port: 'OPS_PORT', describe: describeRegions },
@@ -59,13 +61,16 @@ export const ROUTES: readonly Route[] = [
   { method: 'POST', path: '/admin/log/status', port: 'OPS_PORT', describe: describeLogStatus },
   { method: 'POST', path: '/admin/log/dead', port: 'OPS_PORT', describe: describeDeadLetters },
   { method: 'POST', path: '/admin/log/retry', port: 'OPS_PORT', describe: describeLogRetry },
+  { method: 'GET', path: '/admin/milestones', port: 'OPS_PORT', describe: describeWonMilestones },
+  { method: 'PUT', path: '/admin/milestones', port: 'OPS_PORT', describe: describeArm },
+  { method: 'DELETE', path: '/admin/milestones', port: 'OPS_PORT', describe: describeDisarm },
   { method: 'GET', path: '/metrics', port: 'OPS_PORT', describe: describeMetrics },
   { method: 'GET', path: '/docs', port: 'OPS_PORT', hasFiles: true, describe: describeDocs },
   { method: 'GET', path: '/docs-json', port: 'OPS_PORT', describe: describeDocument },
 ];
 
 /** The names of methods in OpenAPI. */
-const OPERATIONS = { GET: 'get', PUT: 'put', POST: 'post' } as const;
+const OPERATIONS = { GET: 'get', PUT: 'put', POST: 'post', DELETE: 'delete' } as const;
 
 export function buildPaths(metrics: Metrics): Paths {
   const paths: Paths = {};
@@ -134,7 +139,7 @@ function describeStream(): Operation {
     summary: 'Counts of several posts as they change',
     description:
       'Server-Sent Events. `counts`: an array of updates, first a snapshot of all posts, then at most one event a tick ' +
-      'with those that changed. `mine`, with an actor: a toggle of its own changed. `bye`: the gateway is about to end the stream; come back after `retryAfterMs`. ' +
+      'with those that changed. `mine`, with an actor: a toggle of its own changed. `milestone`: a count has reached a milestone. `bye`: the gateway is about to end the stream; come back after `retryAfterMs`. ' +
       'A comment line comes as a heartbeat. An open stream counts in `live`, unless `present` is false.',
     parameters: [
       POSTS,
