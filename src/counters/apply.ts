@@ -128,7 +128,7 @@ class Applying {
 
   /** To be called after the operation was applied. @returns REACHED if it is the one with which the total reaches a milestone */
   #reach({ state }: WorkingPost, { post, metric, actor, session, seq, kind, value }: Operation): number {
-    const { incarnation, milestones } = this.bucket;
+    const { incarnation, milestones, changedPosts } = this.bucket;
     const before = milestones.get(post, metric);
     if (before === undefined) return 0;
     const total = computeTotal(state.metrics[metric]);
@@ -139,6 +139,7 @@ class Applying {
     const after = this.rules.reachMilestones(before, crossing);
     if (after === null) return 0;
     milestones.set(post, metric, after.milestones, after.reached);
+    changedPosts?.recordMilestones(post, metric, after.reached);
     return after.reached.some(({ missed }) => !missed) ? REACHED : 0;
   }
 

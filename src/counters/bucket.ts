@@ -1,7 +1,7 @@
 import type { PostCounts, ProducerState } from './batch.js';
 import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
-import type { BucketMilestones } from './milestones.js';
+import type { BucketMilestones, ReachedMilestone } from './milestones.js';
 import { COUNT_MAX, EMPTY_COUNTER, type PnCounter, type RegionIncarnation, sumEntries } from './pn-counter.js';
 
 /** One metric of a post. */
@@ -73,6 +73,8 @@ export interface ChangedPostsRecorder {
   record(post: string, before: readonly number[], after: readonly number[], updatedAtMs: number): void;
   /** An actor turned a toggle on or off. */
   recordMember(post: string, metric: number, actor: Key64): void;
+  /** Milestones of a metric were reached, by an operation or not. */
+  recordMilestones(post: string, metric: number, reached: readonly ReachedMilestone[]): void;
 }
 
 /** The bucket that a batch is applied to. Reads see earlier writes; the store makes all of them one atomic change. */

@@ -1,16 +1,29 @@
 import { fmix32, fnv1a } from '../common/hash.js';
 import type { Key64 } from './ids.js';
+import type { MilestoneKey } from './milestones.js';
 
 /** Entries that a bucket keeps at most: about 150 bytes each. */
 export const FEED_MAX = 4_096;
 
-/** The last change of one thing: of the own region's entries of a post's counters, or of one actor's toggle. */
+/** Entries of milestones have a metric from here down. */
+const MILESTONES_METRIC = -2;
+
+/**
+ * The last change of one thing: of the own region's entries of a post's counters, of one actor's toggle, or of a milestone, which changes
+ * when its record may be copied.
+ */
 export interface FeedEntry {
   readonly post: string;
-  /** -1: the counters. */
+  /** -1: the counters; below it: a milestone, see `readMilestone`. */
   readonly metric: number;
   readonly actor: Key64 | null;
   readonly stamp: number;
+}
+
+/** @returns `null`: the entry is of something else */
+export function readMilestone({ post, metric, actor }: FeedEntry): MilestoneKey | null {
+  if (metric > MILESTONES_METRIC || actor === null) return null;
+  return { post, metric: MILESTONES_METRIC - metric, n: actor.hi * 2 ** 32 + actor.lo };
 }
 
 /** An entry in two linked lists: that of all entries by stamp, and that of the entries with the same hash. */
@@ -69,6 +82,13 @@ export class ChangeFeed {
   /** @returns the same as `recordCount` */
   recordToggle(post: string, metric: number, actor: Key64, stamp: number): boolean {
     return this.#add(post, metric, actor, stamp);
+  }
+
+  /** @returns the same as `recordCount` */
+  recordMilestone({ post, metric, n }: MilestoneKey, stamp: number): boolean {
+    // The number is below 2^53, and its entry has the place of an actor, so that other entries need no field for it.
+    const key = { hi: Math.floor(n / 2 ** 32), lo: n >>> 0 };
+    return this.#add(post, MILESTONES_METRIC - metric, key, stamp);
   }
 
   /**

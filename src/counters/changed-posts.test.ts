@@ -28,8 +28,8 @@ test('a post that changes all the time stands under one seq until somebody colle
   const posts = openRecord();
   for (let i = 0; i < 1_000; i++) record(posts, 'a');
   expect(posts.state).toMatchObject({ seq: 2, entriesUnderSeq: 1, sums: [1_000] });
-  expect(posts.collect(1, 10)).toEqual({ posts: ['a'], members: [], upTo: 2, isComplete: true });
-  expect(posts.collect(2, 10)).toEqual({ posts: [], members: [], upTo: 2, isComplete: true });
+  expect(posts.collect(1, 10, 0)).toEqual({ posts: ['a'], members: [], milestones: [], upTo: 2, isComplete: true });
+  expect(posts.collect(2, 10, 0)).toEqual({ posts: [], members: [], milestones: [], upTo: 2, isComplete: true });
   expect(posts.state.seq).toBe(3);
 });
 
@@ -37,21 +37,33 @@ test('a copy below the dropped seqs gets no posts, and the seq from which on cha
   const posts = openRecord(4, 2);
   for (const post of ['a', 'b', 'c', 'd', 'e', 'f']) record(posts, post);
   expect(posts.droppedUpTo).toBe(2);
-  expect(posts.collect(1, 10)).toEqual({ posts: [], members: [], upTo: 2, isComplete: false });
-  expect(posts.collect(2, 10)).toEqual({ posts: ['c', 'd', 'e', 'f'], members: [], upTo: 4, isComplete: true });
+  expect(posts.collect(1, 10, 0)).toEqual({ posts: [], members: [], milestones: [], upTo: 2, isComplete: false });
+  expect(posts.collect(2, 10, 0)).toEqual({
+    posts: ['c', 'd', 'e', 'f'],
+    members: [],
+    milestones: [],
+    upTo: 4,
+    isComplete: true,
+  });
 });
 
 test('a page has all posts of a seq', () => {
   const posts = openRecord(4, 2);
   for (const post of ['a', 'b', 'c', 'd']) record(posts, post);
-  expect(posts.collect(1, 1)).toEqual({ posts: ['a', 'b'], members: [], upTo: 2, isComplete: false });
-  expect(posts.collect(2, 1)).toEqual({ posts: ['c', 'd'], members: [], upTo: 3, isComplete: true });
+  expect(posts.collect(1, 1, 0)).toEqual({
+    posts: ['a', 'b'],
+    members: [],
+    milestones: [],
+    upTo: 2,
+    isComplete: false,
+  });
+  expect(posts.collect(2, 1, 0)).toEqual({ posts: ['c', 'd'], members: [], milestones: [], upTo: 3, isComplete: true });
 });
 
 test('an incarnation is noted once, with what was recovered, and only the last ones are kept', () => {
   const posts = openRecord();
   record(posts, 'a');
-  posts.collect(1, 10);
+  posts.collect(1, 10, 0);
   posts.startIncarnation(FIRST);
   posts.startIncarnation(SECOND);
   expect(posts.state.starts).toEqual([
@@ -69,7 +81,7 @@ test('a record that is opened again does not know its posts, and a restored one 
   // A backup is taken here. Then another post is entered under the same seq, and a copy gets both.
   const backup = { ...posts.state, sums: [...posts.state.sums] };
   record(posts, 'b');
-  const { upTo } = posts.collect(1, 10);
+  const { upTo } = posts.collect(1, 10, 0);
   const same = reopenChangedPosts(posts.state, FIRST);
   expect(same).toMatchObject({ droppedUpTo: upTo, state: { seq: upTo + 1, entriesUnderSeq: 0 } });
   expect(same.state.starts).toHaveLength(1);
@@ -89,12 +101,12 @@ test('sums follow totals up to 2^53 and back', () => {
 test('members are entered like posts, once somebody asked for them', () => {
   const posts = openRecord();
   posts.recordMember('a', 0, { hi: 0, lo: 1 });
-  expect(posts.collect(1, 10).members).toEqual([]);
+  expect(posts.collect(1, 10, 0).members).toEqual([]);
   const { state, droppedUpTo } = startMembers(posts.state, FIRST);
   const withMembers = new ChangedPosts(state, new ChangeFeed(droppedUpTo, feedMax(state)));
   record(withMembers, 'a');
   for (const lo of [1, 2, 1]) withMembers.recordMember('a', 0, { hi: 0, lo });
-  const changes = withMembers.collect(droppedUpTo, 10);
+  const changes = withMembers.collect(droppedUpTo, 10, 0);
   expect(changes).toMatchObject({ posts: ['a'], isComplete: true });
   expect(changes.members).toEqual([1, 2].map((lo) => ({ post: 'a', metric: 0, actor: { hi: 0, lo } })));
 });
@@ -119,5 +131,5 @@ test('the post of a member is returned with it, even if it changed again later',
   posts.recordMember('a', 0, { hi: 0, lo: 1 });
   record(posts, 'b');
   record(posts, 'a');
-  expect(posts.collect(droppedUpTo, 1)).toMatchObject({ posts: ['a'], members: [{ post: 'a' }], isComplete: false });
+  expect(posts.collect(droppedUpTo, 1, 0)).toMatchObject({ posts: ['a'], members: [{ post: 'a' }], isComplete: false });
 });

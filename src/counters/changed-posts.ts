@@ -1,5 +1,6 @@
-import { ChangeFeed, FEED_MAX } from './change-feed.js';
+import { ChangeFeed, FEED_MAX, type FeedEntry, readMilestone } from './change-feed.js';
 import type { Key64 } from './ids.js';
+import { isFinal, type MilestoneKey, type ReachedMilestone } from './milestones.js';
 import type { Incarnation } from './pn-counter.js';
 
 /** At most this many posts and members stand under one seq, because a page of changes has all of a seq or none. */
@@ -30,6 +31,9 @@ export interface CopyPosition extends Incarnation {
   readonly changedAtMs: number;
 }
 
+/** A milestone whose record may still be lost, so that no copy gets it yet. */
+export interface ProvisionalMilestone extends MilestoneKey, Pick<ReachedMilestone, 'atMs' | 'recordedAtMs'> {}
+
 /** The part of a bucket's change record that changes with its counts, in one transaction. */
 export interface ChangedPostsState {
   /** The number under which changed posts are entered now. */
@@ -44,6 +48,8 @@ export interface ChangedPostsState {
   starts: readonly IncarnationStart[];
   /** Whether members are recorded besides posts. */
   recordsMembers: boolean;
+  /** All records of the bucket that may still be lost: every other one is final. They are limited with the armed ones: ARMED_PER_BUCKET_MAX. */
+  provisional: readonly ProvisionalMilestone[];
 }
 
 /** One actor in the set of those who have, or had, a toggle of a post on. */
@@ -66,14 +72,23 @@ export interface CollectedChanges {
   readonly posts: readonly string[];
   /** None unless they are recorded. */
   readonly members: readonly Member[];
+  /** Those whose records are final. */
+  readonly milestones: readonly MilestoneKey[];
   /** Every change up to it is in `posts` and `members`, or was before. */
   readonly upTo: number;
   /** Whether nothing has changed after `upTo`. */
   readonly isComplete: boolean;
 }
 
-/** @param seq above those of a record that was stopped before, so that no copy takes an old position for a current one */
-export function newChangedPostsState(seq: number, metricCount: number): ChangedPostsState {
+/**
+ * @param seq above those of a record that was stopped before, so that no copy takes an old position for a current one
+ * @param provisional records from before, which may still be lost
+ */
+export function newChangedPostsState(
+  seq: number,
+  metricCount: number,
+  provisional: readonly ProvisionalMilestone[] = [],
+): ChangedPostsState {
   return {
     seq,
     entriesUnderSeq: 0,
@@ -81,25 +96,28 @@ export function newChangedPostsState(seq: number, metricCount: number): ChangedP
     sums: new Array<number>(metricCount).fill(0),
     starts: [],
     recordsMembers: false,
+    provisional,
   };
 }
 
 /**
  * Which posts of a bucket changed, for copies of its counts in other systems: each changed post once, under the seq of its last change.
  * A copy at `P` lacks the posts above `P`. The seq advances when somebody collects, so a post that changes all the time is entered
- * once between two collections. Members are entered like posts if somebody asked for them. Memory is bounded by distinct posts and
- * members: see `feedMax`.
+ * once between two collections. Members are entered like posts if somebody asked for them, and milestones once their records are final.
+ * Memory is bounded by distinct posts, members and milestones: see `feedMax`.
  */
 export class ChangedPosts {
   /**
    * @param state changed in place; its owner writes it with the counts
    * @param feed the changed posts, with seqs for stamps
    * @param entriesPerSeq below the feed's maximum, so that no post of the current seq is ever dropped
+   * @param isRecordFinal whether no failover can lose the record of a milestone any more, by the clock of the store
    */
   constructor(
     readonly state: ChangedPostsState,
     private readonly feed: ChangeFeed,
     private readonly entriesPerSeq = ENTRIES_PER_SEQ,
+    private readonly isRecordFinal: (record: ProvisionalMilestone, nowMs: number) => boolean = isFinal,
   ) {}
 
   /** A copy below this seq needs a full sync. */
@@ -127,18 +145,42 @@ export class ChangedPosts {
     if (state.recordsMembers && this.feed.recordToggle(post, metric, actor, state.seq)) this.#countEntry();
   }
 
+  /** Records that milestones were reached. They are entered when a change is recorded, or collected, after their records became final. */
+  recordMilestones(post: string, metric: number, reached: readonly ReachedMilestone[], nowMs: number): void {
+    const { state } = this;
+    const added = reached.map(({ n, atMs, recordedAtMs }) => ({ post, metric, n, atMs, recordedAtMs }));
+    state.provisional = [...state.provisional, ...added];
+    this.#enterFinal(nowMs);
+  }
+
+  /** How many milestones were reached whose records may still be lost. */
+  countProvisional(nowMs: number): number {
+    this.#enterFinal(nowMs);
+    return this.state.provisional.length;
+  }
+
   /**
-   * The posts and members that changed after a seq, about `limit` of them, oldest change first. Later changes get a later seq than `upTo`.
-   * A seq below `droppedUpTo` gets nothing: a copy that reads all posts from now on lacks what changes after `upTo`.
+   * The posts, members and milestones that changed after a seq, about `limit` of them, oldest change first. Later changes get a later seq
+   * than `upTo`. A seq below `droppedUpTo` gets nothing: a copy that reads all posts from now on lacks what changes after `upTo`.
+   * @param nowMs the clock of the store
    */
-  collect(after: number, limit: number): CollectedChanges {
-    if (after < this.droppedUpTo) return { posts: [], members: [], upTo: this.droppedUpTo, isComplete: false };
+  collect(after: number, limit: number, nowMs: number): CollectedChanges {
+    this.#enterFinal(nowMs);
+    if (after < this.droppedUpTo) return { ...NO_CHANGES, upTo: this.droppedUpTo, isComplete: false };
     const { entries, upTo } = this.feed.entriesAfter(after, limit);
-    const posts = [...new Set(entries.map(({ post }) => post))];
-    const members = entries.flatMap(({ post, metric, actor }) => (actor === null ? [] : [{ post, metric, actor }]));
-    if (upTo !== null) return { posts, members, upTo, isComplete: false };
+    const changes = groupEntries(entries);
+    if (upTo !== null) return { ...changes, upTo, isComplete: false };
     if (this.state.entriesUnderSeq > 0) this.#advance();
-    return { posts, members, upTo: this.state.seq - 1, isComplete: true };
+    return { ...changes, upTo: this.state.seq - 1, isComplete: true };
+  }
+
+  #enterFinal(nowMs: number): void {
+    const { state } = this;
+    if (state.provisional.length === 0) return;
+    const final = state.provisional.filter((one) => this.isRecordFinal(one, nowMs));
+    if (final.length === 0) return;
+    state.provisional = state.provisional.filter((one) => !this.isRecordFinal(one, nowMs));
+    for (const one of final) if (this.feed.recordMilestone(one, state.seq)) this.#countEntry();
   }
 
   #countEntry(): void {
@@ -150,6 +192,26 @@ export class ChangedPosts {
     this.state.seq += 1;
     this.state.entriesUnderSeq = 0;
   }
+}
+
+const NO_CHANGES = { posts: [], members: [], milestones: [] };
+
+/** A copy that gets a milestone later than its post has the post already. */
+function groupEntries(entries: readonly FeedEntry[]): Pick<CollectedChanges, 'posts' | 'members' | 'milestones'> {
+  const posts = new Set<string>();
+  const members: Member[] = [];
+  const milestones: MilestoneKey[] = [];
+  for (const entry of entries) {
+    const milestone = readMilestone(entry);
+    if (milestone !== null) {
+      milestones.push(milestone);
+      continue;
+    }
+    const { post, metric, actor } = entry;
+    posts.add(post);
+    if (actor !== null) members.push({ post, metric, actor });
+  }
+  return { posts: [...posts], members, milestones };
 }
 
 /**

@@ -1,11 +1,12 @@
 import type { Key64 } from './ids.js';
+import type { Metrics } from './metrics.js';
 import type { Operation } from './operation.js';
 
 /** Armed at a time for one metric of a post. */
 export const ARMED_MAX = 16;
 /** Armed or reached for one metric of a post: records are kept for good. */
 export const MILESTONES_MAX = 64;
-/** Armed at a time in a bucket. */
+/** Armed at a time in a bucket; with records that sinks do not get yet, because they may still be lost. */
 export const ARMED_PER_BUCKET_MAX = 1_000;
 /**
  * A record of a store that may lose its last commits is final at this age by the clock of the store. It is the bound on lost history that
@@ -36,6 +37,17 @@ export interface ReachedMilestone {
   /** Whether the total passed `n` by something that is no operation, so that nobody reached it. */
   readonly missed: boolean;
 }
+
+/** Which milestone it is. */
+export interface MilestoneKey {
+  readonly post: string;
+  /** Index of the metric. */
+  readonly metric: number;
+  readonly n: number;
+}
+
+/** A record, and what it is of. */
+export interface PostMilestone extends ReachedMilestone, MilestoneKey {}
 
 /** The milestones of one metric of a post. */
 export interface Milestones {
@@ -92,6 +104,11 @@ export function reachMilestones(
   return { milestones: { armed: left, reached: [...reached, ...records] }, reached: records };
 }
 
+/** Whether no failover can lose a record any more, by the clock of a store that may lose its last commits. */
+export function isFinal({ recordedAtMs }: Pick<ReachedMilestone, 'recordedAtMs'>, nowMs: number): boolean {
+  return recordedAtMs <= nowMs - MILESTONE_FINAL_MS;
+}
+
 /** Whether an operation with this session and seq is the one that reached a milestone. */
 export function hasReached({ reached }: Milestones, session: Key64, seq: number): boolean {
   return reached.some((one) => one.seq === seq && one.session?.lo === session.lo && one.session.hi === session.hi);
@@ -111,6 +128,7 @@ export type ArmResult =
 /**
  * Arms a milestone.
  * @param total of the metric now
+ * @param armedInBucket with those whose records sinks do not get yet
  * @returns the milestones to be kept, if they have changed
  */
 export function arm(
@@ -144,4 +162,38 @@ function findRejection(
 /** @returns the milestones without `n`; `null` if it is not armed */
 export function disarm({ armed, reached }: Milestones, n: number): Milestones | null {
   return armed.includes(n) ? { armed: armed.filter((one) => one !== n), reached } : null;
+}
+
+/** The records of all metrics of a post. */
+export function listRecords(
+  milestones: Pick<BucketMilestones, 'get'>,
+  metrics: Metrics,
+  post: string,
+): PostMilestone[] {
+  return metrics.list.flatMap(({ index: metric }) =>
+    (milestones.get(post, metric)?.reached ?? []).map((one) => ({ post, metric, ...one })),
+  );
+}
+
+/** @returns the record, if there is one */
+export function findRecord(
+  milestones: Pick<BucketMilestones, 'get'>,
+  { post, metric, n }: MilestoneKey,
+): PostMilestone[] {
+  const record = milestones.get(post, metric)?.reached.find((one) => one.n === n);
+  return record === undefined ? [] : [{ post, metric, ...record }];
+}
+
+/** Takes over records of a copy. Those that are there already stay. */
+export function restoreRecords(
+  getMilestones: (post: string) => Pick<BucketMilestones, 'get' | 'set'>,
+  records: readonly PostMilestone[],
+): void {
+  for (const { post, metric, ...record } of records) {
+    const milestones = getMilestones(post);
+    const { armed, reached } = milestones.get(post, metric) ?? NO_MILESTONES;
+    if (reached.some(({ n }) => n === record.n)) continue;
+    const restored = { armed: armed.filter((n) => n !== record.n), reached: [...reached, record] };
+    milestones.set(post, metric, restored, []);
+  }
 }

@@ -24,7 +24,7 @@ export function mightReach(bucket: Pick<Bucket, 'milestones' | 'post'>, operatio
  * recorded what operations have reached.
  */
 export function recordMissed(
-  { milestones, incarnation }: Bucket,
+  { milestones, incarnation, changedPosts }: Bucket,
   post: string,
   { v, updatedAtMs, metrics }: PostState,
 ): void {
@@ -35,6 +35,8 @@ export function recordMissed(
     const times = { atMs: updatedAtMs, recordedAtMs: milestones.nowMs() };
     const crossing = { ...NO_OPERATION, total: computeTotal(state), v, region, epoch, ...times };
     const after = reachMilestones(before, crossing);
-    if (after !== null) milestones.set(post, metric, after.milestones, after.reached);
+    if (after === null) continue;
+    milestones.set(post, metric, after.milestones, after.reached);
+    changedPosts?.recordMilestones(post, metric, after.reached);
   }
 }

@@ -184,12 +184,12 @@ export class Copier {
 
 /** @returns `null`: the sink has all of it */
 function buildWrite(before: SinkPosition, page: ChangePage): BucketWrite | null {
-  const { bucket, starts, upTo, changedAtMs, posts, members, isComplete, sums } = page;
+  const { bucket, starts, upTo, changedAtMs, posts, members, milestones, isComplete, sums } = page;
   const { epoch, nonce } = starts.at(-1)!;
   const isSame = before.upTo === upTo && compareIncarnations(before, { epoch, nonce }) === 'same';
   if (isSame && posts.length === 0) return null;
   const position = { epoch, nonce, upTo, changedAtMs };
-  const changes = { posts, members, postsWithAllMembers: [] };
+  const changes = { posts, members, milestones, postsWithAllMembers: [] };
   return {
     bucket,
     epoch,

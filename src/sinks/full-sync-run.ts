@@ -2,8 +2,9 @@ import { groupBy } from '../common/grouping.js';
 import type { PostCounts } from '../counters/batch.js';
 import { bucketOf } from '../counters/bucket-of.js';
 import { type Member, NOT_SYNCED } from '../counters/changed-posts.js';
+import type { PostMilestone } from '../counters/milestones.js';
 import { compareIncarnations, type Incarnation } from '../counters/pn-counter.js';
-import type { ChangePage, ChangeStore, MemberState } from '../store/change-store.js';
+import type { ChangePage, ChangeStore, CountsPage, MemberState } from '../store/change-store.js';
 import type { BucketWrite } from './sink.js';
 
 /** Posts, and members, of a page. The changes of all buckets are written with each page, so that a long run does not fall behind them. */
@@ -25,11 +26,13 @@ interface SyncedBucket {
 interface SyncedPage {
   readonly posts: readonly PostCounts[];
   readonly members: readonly Member[];
+  readonly milestones: readonly PostMilestone[];
   /** Posts whose last members these are. */
   readonly postsWithAllMembers: readonly string[];
 }
 
-const NOTHING: SyncedPage = { posts: [], members: [], postsWithAllMembers: [] };
+const NOTHING: SyncedPage = { posts: [], members: [], milestones: [], postsWithAllMembers: [] };
+const NO_POSTS: Omit<CountsPage, 'next'> = { posts: [], milestones: [] };
 
 /**
  * Full syncs of some buckets at once. All their posts are read page by page while their changes go on, each page of posts with its
@@ -81,19 +84,19 @@ export class FullSyncRun {
   async readPage(): Promise<void> {
     this.#page = new Map();
     if (this.#isRead || this.isEmpty) return;
-    const posts = this.#memberCursor === null ? await this.#readPosts() : [];
+    const counts = this.#memberCursor === null ? await this.#readPosts() : NO_POSTS;
     const members = this.#memberCursor === null ? [] : await this.#readMembers(this.#memberCursor);
     const complete = this.withMembers && this.#memberCursor === null ? this.#posts : [];
-    this.#page = this.#byBucket(posts, members, complete);
+    this.#page = this.#byBucket(counts, members, complete);
   }
 
-  async #readPosts(): Promise<readonly PostCounts[]> {
+  async #readPosts(): Promise<Omit<CountsPage, 'next'>> {
     this.#readBuckets ??= new Set(this.#buckets.keys());
-    const { posts, next } = await this.store.readAll(this.#readBuckets, this.#cursor!, PAGE_POSTS);
+    const { posts, milestones, next } = await this.store.readAll(this.#readBuckets, this.#cursor!, PAGE_POSTS);
     this.#cursor = next;
     this.#posts = posts.map(({ post }) => post);
     if (this.withMembers && posts.length > 0) this.#memberCursor = '';
-    return posts;
+    return { posts, milestones };
   }
 
   async #readMembers(cursor: string): Promise<readonly Member[]> {
@@ -108,12 +111,14 @@ export class FullSyncRun {
   }
 
   #byBucket(
-    posts: readonly PostCounts[],
+    { posts, milestones }: Omit<CountsPage, 'next'>,
     members: readonly Member[],
     postsWithAllMembers: readonly string[],
   ): Map<number, SyncedPage> {
-    const postsOf = groupBy(posts, ({ post }) => bucketOf(post, this.bucketCount));
-    const membersOf = groupBy(members, ({ post }) => bucketOf(post, this.bucketCount));
+    const getBucket = ({ post }: { readonly post: string }): number => bucketOf(post, this.bucketCount);
+    const postsOf = groupBy(posts, getBucket);
+    const membersOf = groupBy(members, getBucket);
+    const milestonesOf = groupBy(milestones, getBucket);
     const completeOf = groupBy(postsWithAllMembers, (post) => bucketOf(post, this.bucketCount));
     const buckets = [...new Set([...postsOf.keys(), ...membersOf.keys(), ...completeOf.keys()])];
     return new Map(
@@ -122,6 +127,7 @@ export class FullSyncRun {
         {
           posts: postsOf.get(bucket) ?? [],
           members: membersOf.get(bucket) ?? [],
+          milestones: milestonesOf.get(bucket) ?? [],
           postsWithAllMembers: completeOf.get(bucket) ?? [],
         },
       ]),
@@ -148,12 +154,14 @@ export class FullSyncRun {
     this.#page.delete(bucket);
     const posts = newestPosts(page.posts, changes.posts);
     const members = newestMembers(page.members, changes.members);
+    const milestones = [...page.milestones, ...changes.milestones];
     const postsWithAllMembers = this.#postsWithAllMembers(synced, page, changes, endsFullSync);
-    if (posts.length + members.length + postsWithAllMembers.length === 0 && !endsFullSync) return null;
+    const rowCount = posts.length + members.length + milestones.length + postsWithAllMembers.length;
+    if (rowCount === 0 && !endsFullSync) return null;
     const startsFullSync = !synced.hasBegun;
     synced.hasBegun = true;
     const position = { epoch, nonce, upTo: endsFullSync ? upTo : NOT_SYNCED, changedAtMs };
-    const rows = { posts, members, postsWithAllMembers };
+    const rows = { posts, members, milestones, postsWithAllMembers };
     return { bucket, epoch, ...rows, position, sums: endsFullSync ? sums : null, startsFullSync, endsFullSync };
   }
 

@@ -1,6 +1,7 @@
 import type { Clock } from '../common/clock.js';
 import type { PostCounts } from '../counters/batch.js';
 import type { CopyPosition } from '../counters/changed-posts.js';
+import type { PostMilestone } from '../counters/milestones.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { MemberState } from '../store/change-store.js';
 
@@ -13,6 +14,8 @@ export interface BucketWrite {
   readonly posts: readonly PostCounts[];
   /** Each member once, of posts that the sink has or gets with it; none unless the sink keeps members. */
   readonly members: readonly MemberState[];
+  /** Milestones whose records are final. A sink may get one several times. */
+  readonly milestones: readonly PostMilestone[];
   /** Posts of which the sink got every member since the full sync began: others that it has of them are gone in the store. */
   readonly postsWithAllMembers: readonly string[];
   /**

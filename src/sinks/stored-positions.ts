@@ -64,7 +64,8 @@ export class StoredPositions implements Sink {
   async write(writes: readonly BucketWrite[], mayWrite: () => boolean): Promise<boolean> {
     // A gateway that was paused for long may have lost the lease. It must not send states that are older than those of its successor.
     if (!(await this.#isUnchanged()) || !mayWrite()) return false;
-    if (writes.some(({ posts }) => posts.length > 0) && !(await this.receiver.send(writes))) return false;
+    const isEmpty = writes.every(({ posts, milestones }) => posts.length + milestones.length === 0);
+    if (!isEmpty && !(await this.receiver.send(writes))) return false;
     await this.#save(writes.map(({ bucket, position }) => [bucket, position]));
     return true;
   }

@@ -6,7 +6,7 @@ import { WriteSize } from './write-size.js';
 function write(bucket: number, posts: number): BucketWrite {
   const counts = Array.from({ length: posts }, (): PostCounts => ({}) as PostCounts);
   const position = { epoch: 1, nonce: 1, upTo: 1, changedAtMs: 1 };
-  const rows = { posts: counts, members: [], postsWithAllMembers: [] };
+  const rows = { posts: counts, members: [], milestones: [], postsWithAllMembers: [] };
   return { bucket, epoch: 1, ...rows, position, sums: null, startsFullSync: false, endsFullSync: false };
 }
 

@@ -1,6 +1,6 @@
 import type { BucketWrite } from './sink.js';
 
-/** Posts and members of one write. */
+/** Posts, members and milestones of one write. */
 const ROWS_MAX = 5_000;
 /** About a page of changes of one bucket. A page of a full sync is twice that with members, and cannot be divided. */
 const ROWS_MIN = 500;
@@ -8,18 +8,18 @@ const ROWS_MIN = 500;
 const GROWTH_ROWS = 50;
 
 /**
- * The size of writes to one sink. One that ran into a time limit would do so again, forever: the next ones have half as many posts and members, and grow
+ * The size of writes to one sink. One that ran into a time limit would do so again, forever: the next ones have half as many rows, and grow
  * again when they succeed (additive increase, multiplicative decrease: Chiu, Jain 1989).
  */
 export class WriteSize {
   #rows = ROWS_MAX;
 
-  /** Groups of at most this many posts and members, or of one write. */
+  /** Groups of at most this many rows, or of one write. */
   group(writes: readonly BucketWrite[]): BucketWrite[][] {
     const groups: BucketWrite[][] = [];
     let rows = Infinity;
     for (const write of writes) {
-      const rowsOfWrite = write.posts.length + write.members.length;
+      const rowsOfWrite = write.posts.length + write.members.length + write.milestones.length;
       if (rows + rowsOfWrite > this.#rows) {
         groups.push([]);
         rows = 0;

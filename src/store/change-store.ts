@@ -1,5 +1,6 @@
 import type { PostCounts } from '../counters/batch.js';
 import type { MembersDrift } from '../counters/check-members.js';
+import type { PostMilestone } from '../counters/milestones.js';
 import type { CopyPosition, IncarnationStart, Member } from '../counters/changed-posts.js';
 import type { CounterStore } from './counter-store.js';
 
@@ -27,6 +28,8 @@ export interface ChangePage {
   readonly posts: readonly PostCounts[];
   /** Whose toggles were turned on or off, in their newest state; none unless members are recorded. */
   readonly members: readonly MemberState[];
+  /** Milestones that were reached, since their records are final. */
+  readonly milestones: readonly PostMilestone[];
 }
 
 /** Whether an actor has a toggle on. */
@@ -42,7 +45,7 @@ export interface CopyRequest {
 }
 
 export interface CollectOptions {
-  /** Posts and members of a bucket, about. */
+  /** Posts, members and milestones of a bucket, about. */
   readonly limit: number;
   /** Whether members are to be recorded, too: a bucket that did not has forgotten what changed until now. */
   readonly withMembers: boolean;
@@ -58,6 +61,8 @@ export interface MembersPage {
 /** Some of the posts of the store. */
 export interface CountsPage {
   readonly posts: readonly PostCounts[];
+  /** Those of these posts whose records are final: MILESTONES_MAX of a metric at most. The others follow as changes when they are. */
+  readonly milestones: readonly PostMilestone[];
   /** Cursor of the next page; `null`: this was the last. */
   readonly next: string | null;
 }
@@ -74,8 +79,8 @@ export interface ChangeStore {
   acquireLease(duty: string): Promise<boolean>;
 
   /**
-   * By request: the posts and members that changed after a seq, oldest change first. Starts recording where nothing was recorded.
-   * Merges of other regions are changes, too.
+   * By request: the posts and members that changed after a seq, and milestones, oldest change first. Starts recording where nothing was
+   * recorded. Merges of other regions are changes, too.
    */
   changesSince(requests: readonly CopyRequest[], options: CollectOptions): Promise<readonly ChangePage[]>;
 
@@ -86,8 +91,8 @@ export interface ChangeStore {
   isRecording(): Promise<boolean>;
 
   /**
-   * Posts of these buckets in some order, from `cursor` on (`''`: from the first), about `limit`. A post that exists from before the
-   * first page to after the last is returned at least once.
+   * Posts of these buckets in some order, from `cursor` on (`''`: from the first), about `limit`, with their milestones. A post that exists
+   * from before the first page to after the last is returned at least once.
    */
   readAll(buckets: ReadonlySet<number>, cursor: string, limit: number): Promise<CountsPage>;
 
@@ -103,6 +108,9 @@ export interface ChangeStore {
    * @returns where the numbers differed
    */
   checkMembers(posts: readonly string[], repairs: boolean): Promise<readonly MembersDrift[]>;
+
+  /** Takes over records of a copy. Those that the store has already stay. */
+  restoreMilestones(records: readonly PostMilestone[]): Promise<void>;
 
   /** By bucket: the positions of a copy that cannot keep its own. */
   readPositions(copy: string): Promise<ReadonlyMap<number, CopyPosition>>;

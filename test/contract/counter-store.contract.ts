@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe } from '@jest/globals';
 import type { Metrics } from '../../src/counters/metrics.js';
 import type { StoreBehindLog } from '../../src/store/store-behind-log.js';
 import { changedMembersTests } from './changed-members.js';
+import { changedMilestonesTests } from './changed-milestones.js';
 import { changedPostsTests } from './changed-posts.js';
 import { publishingTests, reopenTests } from './publishing.js';
 import { amountTests, operationTests, readingTests } from './counting.js';
@@ -17,6 +18,8 @@ export interface OpenStore {
   readonly store: StoreBehindLog;
   /** Closes the store and opens another one with the same data, as a new process does. */
   reopen(): Promise<StoreBehindLog>;
+  /** Makes the records of milestones so old that they are final; none: they are final at once. */
+  readonly makeFinal?: () => Promise<void>;
   /** Closes the store and removes its data. */
   close(): Promise<void>;
 }
@@ -25,7 +28,11 @@ export interface OpenStore {
  * Tests of everything that every store must do. Results may be late and in another order where CounterStore allows it.
  * @param open with METRICS, or with RULED_METRICS
  */
-export function describeStore(name: string, open: (metrics: Metrics) => Promise<OpenStore>): void {
+export function describeStore(
+  name: string,
+  open: (metrics: Metrics) => Promise<OpenStore>,
+  hasChangedMilestones = true,
+): void {
   describe(name, () => {
     const under = storeForEachTest(() => open(METRICS));
     describe('reading', () => readingTests(under));
@@ -37,6 +44,7 @@ export function describeStore(name: string, open: (metrics: Metrics) => Promise<
     describe('milestones', () => milestoneTests(under));
     describe('changed posts', () => changedPostsTests(under));
     describe('changed members', () => changedMembersTests(under));
+    if (hasChangedMilestones) describe('changed milestones', () => changedMilestonesTests(under));
     describe('large amounts', () => amountTests(under));
     describe('a reopened store', () => reopenTests(under));
   });
@@ -51,6 +59,10 @@ function storeForEachTest(open: () => Promise<OpenStore>): StoreUnderTest {
       return opened.store;
     },
     reopen: () => opened.reopen(),
+    get losesCommits() {
+      return opened.makeFinal !== undefined;
+    },
+    makeFinal: () => opened.makeFinal?.() ?? Promise.resolve(),
     apply: (operations, bucket = 0, atMs = START_MS) => applied(opened.store, producer.batch(bucket, operations, atMs)),
     async view(post, actor = null) {
       const [view] = await opened.store.read([post], actor);

@@ -2,6 +2,7 @@ import {
   areNone,
   type BucketMilestones,
   type Milestones,
+  type PostMilestone,
   type ReachedMilestone,
 } from '../../src/counters/milestones.js';
 
@@ -45,6 +46,11 @@ export class MemoryMilestones implements BucketMilestones {
     const news = this.#news;
     this.#news = [];
     return news.flatMap(({ post, metric, reached }) => reached.map(({ n, v, atMs }) => ({ post, metric, n, v, atMs })));
+  }
+
+  listReached(): PostMilestone[] {
+    const all = [...this.#metrics.values()];
+    return all.flatMap(({ post, metric, milestones }) => milestones.reached.map((one) => ({ post, metric, ...one })));
   }
 
   list(): Iterable<MetricMilestones> {

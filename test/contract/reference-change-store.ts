@@ -3,6 +3,7 @@ import { bucketOf } from '../../src/counters/bucket-of.js';
 import { buildCounts } from '../../src/counters/bucket.js';
 import type { CopyPosition } from '../../src/counters/changed-posts.js';
 import { checkMembers, type MembersDrift } from '../../src/counters/check-members.js';
+import { findRecord, listRecords, type PostMilestone, restoreRecords } from '../../src/counters/milestones.js';
 import type { Metrics } from '../../src/counters/metrics.js';
 import type {
   ChangePage,
@@ -59,7 +60,16 @@ export class ReferenceChangeStore implements ChangeStore {
       return bucket.posts.map((post) => buildCounts(post, bucket.epoch, bucket.post(post), this.metrics));
     });
     const posts = all.slice(at, at + limit).filter(({ v }) => v > 0);
-    return Promise.resolve({ posts, next: at + limit < all.length ? String(at + limit) : null });
+    const milestones = posts.flatMap(({ post }) => {
+      const bucket = this.#bucketOf(post);
+      const records = listRecords(bucket.milestones, this.metrics, post);
+      const nowMs = bucket.milestones.nowMs();
+      return records.filter((one) => {
+        const isProvisional = bucket.changedPosts?.isProvisional(one) ?? !this.rules.isRecordFinal(one, nowMs);
+        return !isProvisional;
+      });
+    });
+    return Promise.resolve({ posts, milestones, next: at + limit < all.length ? String(at + limit) : null });
   }
 
   readMembers(posts: readonly string[], cursor: string, limit: number): Promise<MembersPage> {
@@ -88,6 +98,11 @@ export class ReferenceChangeStore implements ChangeStore {
     );
   }
 
+  restoreMilestones(records: readonly PostMilestone[]): Promise<void> {
+    restoreRecords((post) => this.#bucketOf(post).milestones, records);
+    return Promise.resolve();
+  }
+
   readPositions(copy: string): Promise<ReadonlyMap<number, CopyPosition>> {
     return Promise.resolve(new Map(this.#positions.get(copy)));
   }
@@ -105,7 +120,7 @@ export class ReferenceChangeStore implements ChangeStore {
   #collect({ bucket: number, after }: CopyRequest, options: CollectOptions): ChangePage {
     const bucket = this.buckets()[number]!;
     bucket.changedPosts ??= MemoryChangeRecord.start(bucket, this.metrics.list.length, this.rules);
-    const { posts: ids, members, upTo, isComplete } = bucket.changedPosts.collect(after, options);
+    const { posts: ids, members, milestones, upTo, isComplete } = bucket.changedPosts.collect(after, options);
     const { posts } = bucket.changedPosts;
     const { changedAtMs, sums, starts } = posts.state;
     return {
@@ -120,6 +135,7 @@ export class ReferenceChangeStore implements ChangeStore {
       members: members.map((member) => {
         return { ...member, on: bucket.hasMember(member.post, member.metric, member.actor) };
       }),
+      milestones: milestones.flatMap((key) => findRecord(bucket.milestones, key)),
     };
   }
 }

@@ -9,6 +9,10 @@ export interface StoreUnderTest {
   reopen(): Promise<StoreBehindLog>;
   /** Commits the next batch of the test's producer, which has to be applied. */
   apply(operations: Batch['operations'], bucket?: number, atMs?: number): Promise<Applied>;
+  /** Whether a failover may lose its last commits, so that records of milestones are not final at once. */
+  readonly losesCommits: boolean;
+  /** Makes the records of milestones so old that they are final. */
+  makeFinal(): Promise<void>;
   view(post: string, actor?: Key64 | null): Promise<PostView>;
 }
 

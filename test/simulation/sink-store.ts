@@ -86,6 +86,7 @@ export class SinkStore {
       readAll: (buckets, cursor) => call(() => this.primary.changeStore.readAll(buckets, cursor, PAGE_POSTS)),
       readMembers: (posts, cursor) => call(() => this.#readMembers(posts, cursor)),
       checkMembers: (posts, repairs) => call(() => this.primary.changeStore.checkMembers(posts, repairs)),
+      restoreMilestones: (records) => call(() => this.primary.changeStore.restoreMilestones(records)),
       readPositions: (copy) => call(() => this.primary.changeStore.readPositions(copy)),
       savePositions: (copy, positions) => call(() => this.primary.changeStore.savePositions(copy, positions)),
     };

@@ -51,6 +51,7 @@ export function changes(upTo: number, posts: readonly PostCounts[], more: Partia
     epoch,
     posts,
     members: [],
+    milestones: [],
     postsWithAllMembers: [],
     position: position(upTo, epoch),
     sums: null,

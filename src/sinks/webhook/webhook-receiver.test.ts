@@ -14,6 +14,7 @@ const WRITE = {
   posts: [{ post: 'a', e: 'eu.1.1', v: 1, updatedAtMs: 5, totals: [1, 2], live: 0 }],
   position: { epoch: 1, nonce: 1, upTo: 2, changedAtMs: 5 },
   members: [],
+  milestones: [],
   postsWithAllMembers: [],
   sums: null,
   startsFullSync: false,

@@ -3,6 +3,7 @@ import { ChangeFeed } from '../../counters/change-feed.js';
 import {
   ChangedPosts,
   type CollectedChanges,
+  ENTRIES_PER_SEQ,
   feedMax,
   newChangedPostsState,
   type ReopenedChangedPosts,
@@ -11,12 +12,16 @@ import {
   startMembers,
 } from '../../counters/changed-posts.js';
 import type { Key64 } from '../../counters/ids.js';
+import type { ReachedMilestone } from '../../counters/milestones.js';
 import type { Incarnation } from '../../counters/pn-counter.js';
 import type { CopyRequest, CollectOptions } from '../change-store.js';
 import { decodeChangedPosts, encodeChangedPosts, type StoredChangedPosts } from './disk/changed-posts-record.js';
 import type { LmdbTable } from './disk/lmdb-table.js';
 import { ByteReader, type ByteWriter, encodeBigEndian } from './disk/record-bytes.js';
 import type { PendingWrite, WriteSet } from './disk/write-set.js';
+
+/** Records of milestones are final at once, because nothing that is committed here is lost. */
+const NO_CLOCK = 0;
 
 /** Options that the change records of all buckets share. */
 interface ChangeRecordOptions {
@@ -65,6 +70,13 @@ class ChangeRecord implements ChangedPostsRecorder, PendingWrite {
     posts.recordMember(post, metric, actor);
   }
 
+  recordMilestones(post: string, metric: number, reached: readonly ReachedMilestone[]): void {
+    const posts = this.#posts!;
+    posts.startIncarnation(this.options.incarnation());
+    // Written with its post, too.
+    posts.recordMilestones(post, metric, reached, NO_CLOCK);
+  }
+
   /** Starts recording if it has not started. */
   collect(after: number, { limit, withMembers }: CollectOptions): CollectedChanges {
     const { options } = this;
@@ -73,7 +85,7 @@ class ChangeRecord implements ChangedPostsRecorder, PendingWrite {
     if (withMembers && !recordsMembers) this.#posts = openPosts(startMembers(this.#posts.state, options.incarnation()));
     const posts = this.#posts;
     posts.startIncarnation(options.incarnation());
-    const collected = posts.collect(after, limit);
+    const collected = posts.collect(after, limit, NO_CLOCK);
     if (posts.state.seq !== seq || posts.state.starts !== starts || posts.state.recordsMembers !== recordsMembers) {
       options.changes.add(this);
     }
@@ -107,7 +119,7 @@ class ChangeRecord implements ChangedPostsRecorder, PendingWrite {
 }
 
 function openPosts({ state, droppedUpTo }: ReopenedChangedPosts): ChangedPosts {
-  return new ChangedPosts(state, new ChangeFeed(droppedUpTo, feedMax(state)));
+  return new ChangedPosts(state, new ChangeFeed(droppedUpTo, feedMax(state)), ENTRIES_PER_SEQ, () => true);
 }
 
 /** The change records of all buckets, read from disk once. */

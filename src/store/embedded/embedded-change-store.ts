@@ -4,6 +4,7 @@ import { bucketOf } from '../../counters/bucket-of.js';
 import { buildCounts } from '../../counters/bucket.js';
 import type { CopyPosition, Member } from '../../counters/changed-posts.js';
 import { checkMembers, type MembersDrift } from '../../counters/check-members.js';
+import { findRecord, listRecords, type PostMilestone, restoreRecords } from '../../counters/milestones.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { ChangePage, ChangeStore, CollectOptions, CopyRequest, CountsPage, MembersPage } from '../change-store.js';
 import { decodePosition, encodePosition } from './disk/changed-posts-record.js';
@@ -46,7 +47,8 @@ export class EmbeddedChangeStore implements ChangeStore {
       const ids = records.listPostsAfter(cursor, idsMax);
       const wanted = ids.filter((id) => buckets.has(bucketOf(id, this.buckets)));
       const posts = wanted.map((id) => this.#readCounts(records, id)).filter(({ v }) => v > 0);
-      return { posts, next: ids.length < idsMax ? null : ids.at(-1)! };
+      const milestones = posts.flatMap(({ post }) => this.#readMilestones(records, post));
+      return { posts, milestones, next: ids.length < idsMax ? null : ids.at(-1)! };
     });
   }
 
@@ -61,6 +63,12 @@ export class EmbeddedChangeStore implements ChangeStore {
         this.commits.addChanged(changed);
         return drift;
       }),
+    );
+  }
+
+  restoreMilestones(all: readonly PostMilestone[]): Promise<void> {
+    return this.commits.enqueueWrite((records) =>
+      restoreRecords((post) => records.openBucket(bucketOf(post, this.buckets)).milestones, all),
     );
   }
 
@@ -103,7 +111,14 @@ export class EmbeddedChangeStore implements ChangeStore {
         const { post, metric, actor } = member;
         return { ...member, on: records.openBucket(bucket).hasMember(post, metric, actor) };
       }),
+      milestones: collected.milestones.flatMap((key) => findRecord(records.openBucket(bucket).milestones, key)),
     };
+  }
+
+  #readMilestones(records: RecordCache, post: string): PostMilestone[] {
+    const { milestones } = records.openBucket(bucketOf(post, this.buckets));
+    // Without a read for each post where there are none.
+    return milestones.isEmpty ? [] : listRecords(milestones, this.metrics, post);
   }
 
   #readCounts(records: RecordCache, id: string): PostCounts {

@@ -63,7 +63,7 @@ export class RedisChangeStore implements ChangeStore {
       bucket = order.find((one) => one > last);
       chunk = 0;
     }
-    return { posts, next: bucket === undefined ? null : `${bucket} ${chunk}` };
+    return { posts, milestones: [], next: bucket === undefined ? null : `${bucket} ${chunk}` };
   }
 
   /**
@@ -91,6 +91,10 @@ export class RedisChangeStore implements ChangeStore {
       pages(group, CALL_CHECKED_POSTS_MAX).map((some) => this.scripts.checkMembers(bucket, some, repairs)),
     );
     return (await Promise.all(calls)).flat();
+  }
+
+  restoreMilestones(): Promise<void> {
+    return Promise.reject(new Error('milestones in Redis are not supported yet'));
   }
 
   readPositions(copy: string): Promise<ReadonlyMap<number, CopyPosition>> {

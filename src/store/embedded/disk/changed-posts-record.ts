@@ -34,7 +34,9 @@ export function decodeChangedPosts(reader: ByteReader): StoredChangedPosts {
     const [epoch, nonce, startSeq, startMs] = [reader.varint(), reader.varint(), reader.varint(), reader.varint()];
     starts.push({ epoch, nonce, startSeq, startMs });
   }
-  return { seq, entriesUnderSeq, changedAtMs, sums, starts, recordsMembers: kind === RECORDING_MEMBERS };
+  // Records of milestones are final at once here.
+  const provisional: [] = [];
+  return { seq, entriesUnderSeq, changedAtMs, sums, starts, recordsMembers: kind === RECORDING_MEMBERS, provisional };
 }
 
 export function encodePosition({ epoch, nonce, upTo, changedAtMs }: CopyPosition, writer: ByteWriter): ByteWriter {

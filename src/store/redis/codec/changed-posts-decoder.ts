@@ -25,7 +25,17 @@ export function decodeChangePage(bucket: number, reply: Buffer, context: CountsC
     const post = values.readText();
     posts.push(buildPostCounts(post, new RedisPostRecord(Buffer.from(values.readBytes())), current, context));
   }
-  return { bucket, starts, droppedUpTo, upTo, isComplete, ...state, posts, members: decodeMembers(values) };
+  return {
+    bucket,
+    starts,
+    droppedUpTo,
+    upTo,
+    isComplete,
+    ...state,
+    posts,
+    members: decodeMembers(values),
+    milestones: [],
+  };
 }
 
 /** Decodes sets of members until the end. */
