@@ -11,6 +11,12 @@ export interface CountRow extends Pick<PostCounts, 'post' | 'v' | 'updatedAtMs' 
   readonly epoch: number;
 }
 
+/** A row, for audits and for restoring a store. */
+export interface StoredCounts extends Omit<CountRow, 'bucket'> {
+  /** How often the tables had been adopted when it was written. Its epoch is that of the store then. */
+  readonly generation: number;
+}
+
 interface StoredRow {
   readonly [column: string]: string | number | null;
   readonly post: string;

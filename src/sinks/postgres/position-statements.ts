@@ -1,5 +1,5 @@
 import type { CopyPosition } from '../../counters/changed-posts.js';
-import type { SinkPosition } from '../sink.js';
+import type { BucketWrite, SinkPosition } from '../sink.js';
 import type { Query } from './postgres-connection.js';
 import type { PostgresTables } from './postgres-tables.js';
 import { numbersLiteral } from './sql-text.js';
@@ -25,6 +25,13 @@ export interface NextTurn {
   readonly position: CopyPosition;
   readonly endsFullSync: boolean;
   readonly sums: readonly number[] | null;
+}
+
+export function nextTurn(
+  turns: ReadonlyMap<number, number>,
+  { bucket, position, sums, endsFullSync }: BucketWrite,
+): NextTurn {
+  return { bucket, turn: (turns.get(bucket) ?? 0) + 1, position, sums, endsFullSync };
 }
 
 /** The epoch as the tables have it: what is written after an adoption is newer than all rows before. */

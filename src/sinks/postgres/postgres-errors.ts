@@ -72,7 +72,11 @@ function adviseOnState(error: DatabaseError, target: PostgresTarget, tables: Pos
   if (error.routine === POLICY_CHECK) {
     return `disable row-level security on ${tables.names}, or ALTER ROLE ${quoteName(user)} BYPASSRLS`;
   }
-  if (code === '42501') return tables.grants(user).join('; ');
+  if (code === '42501') {
+    return error.message.includes('tallycast_milestones')
+      ? tables.grantMilestones(user)
+      : tables.grants(user).join('; ');
+  }
   return (
     'the tables must have the columns and keys that tallycast sink schema prints: restore them, or drop ' +
     `${tables.names} to have them made and written again`

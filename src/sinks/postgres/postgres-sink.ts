@@ -2,11 +2,12 @@ import { NOT_SYNCED } from '../../counters/changed-posts.js';
 import type { AuditedRow, AuditedSink, BucketSums } from '../audited-sink.js';
 import type { BucketWrite, SinkOptions, SinkPosition } from '../sink.js';
 import { AuditStatements } from './audit-statements.js';
-import { type CountRow, CountStatements, newestRows } from './count-statements.js';
+import { type CountRow, CountStatements, newestRows, type StoredCounts } from './count-statements.js';
 import { DeadRows, type RejectedRow } from './dead-rows.js';
 import { MemberStatements } from './member-statements.js';
+import { MilestoneTable } from './milestone-table.js';
 import { MemberWrites, type SyncTurns } from './member-writes.js';
-import { addGeneration, type NextTurn, PositionStatements, splitEpoch } from './position-statements.js';
+import { addGeneration, nextTurn, PositionStatements, splitEpoch } from './position-statements.js';
 import { PostgresConnection, type Query, RollBack } from './postgres-connection.js';
 import { toSinkError } from './postgres-errors.js';
 import { checkMetricNames, PostgresTables } from './postgres-tables.js';
@@ -26,12 +27,7 @@ interface TablesState {
   /** Posts whose newest row was rejected. */
   readonly dead: Set<string>;
   readonly syncTurns: SyncTurns;
-}
-
-/** A row, for audits and for restoring a store. */
-export interface StoredCounts extends Omit<CountRow, 'bucket'> {
-  /** How often the tables had been adopted when it was written. Its epoch is that of the store then. */
-  readonly generation: number;
+  hasMilestones: boolean;
 }
 
 /**
@@ -43,6 +39,7 @@ export class PostgresSink implements AuditedSink {
   readonly keepsPositions = true;
   readonly keepsMembers: boolean;
   readonly members: StoredMembers;
+  readonly milestones: MilestoneTable;
   readonly #target: PostgresTarget;
   readonly #connection: PostgresConnection;
   readonly #tables: PostgresTables;
@@ -71,9 +68,10 @@ export class PostgresSink implements AuditedSink {
     this.#counts = new CountStatements(this.#tables);
     this.#dead = new DeadRows(this.#tables, this.#counts);
     this.#memberWrites = new MemberWrites(new MemberStatements(this.#tables, metrics), buckets);
-    this.members = new StoredMembers(this.#tables, metrics, (work) =>
-      this.#reporting(() => this.#connection.transact(work)),
-    );
+    const transact = <T>(work: (query: Query) => Promise<T>): Promise<T> =>
+      this.#reporting(() => this.#connection.transact(work));
+    this.members = new StoredMembers(this.#tables, metrics, transact);
+    this.milestones = new MilestoneTable(this.#tables, metrics, transact);
     this.#audits = new AuditStatements(this.#tables);
     this.#noTotals = metrics.list.map(() => 0);
     this.#warn = warn;
@@ -90,8 +88,9 @@ export class PostgresSink implements AuditedSink {
 
   /** The statements that make the tables, for operators whose gateway may not make them. */
   get schemaSql(): string {
-    const statements = [...this.#tables.create(), ...this.#tables.grants(this.#target.user)];
-    return ['BEGIN', ...statements, 'COMMIT', ''].join(';\n');
+    const { user } = this.#target;
+    const grants = [...this.#tables.grants(user), this.#tables.grantMilestones(user)];
+    return ['BEGIN', ...this.#tables.create(), ...grants, 'COMMIT', ''].join(';\n');
   }
 
   /** Makes the tables if there are none. */
@@ -149,7 +148,7 @@ export class PostgresSink implements AuditedSink {
   async readCounts(posts: readonly string[]): Promise<ReadonlyMap<string, AuditedRow>> {
     return await this.#reporting(() =>
       this.#connection.transact(async (query) => {
-        const current = await this.#source.readGeneration(query);
+        const { generation: current } = await this.#source.read(query);
         const rows = await this.#counts.readNamed(query, posts);
         return new Map(
           rows.flatMap(({ post, v, totals, epoch: stored }) => {
@@ -188,15 +187,20 @@ export class PostgresSink implements AuditedSink {
     return await this.#connection.transact(async (query) => {
       // All of one instant. With the generation before an adoption, and the turns after it, rows of the old generation would be written.
       await query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
-      const generation = await this.#source.readGeneration(query);
+      const { generation, hasMilestones } = await this.#source.read(query);
       const { positions, turns } = await this.#positions.read(query, generation);
-      return { generation, positions, turns, dead: await this.#dead.readPosts(query), syncTurns: new Map() };
+      const dead = await this.#dead.readPosts(query);
+      return { generation, positions, turns, dead, syncTurns: new Map(), hasMilestones };
     });
   }
 
   async #writeAll(state: TablesState, writes: readonly BucketWrite[]): Promise<boolean> {
     const prepared = writes.map((write) => ({ ...write, epoch: addGeneration(state.generation, write.epoch) }));
     const rows = newestRows(prepared);
+    if (!state.hasMilestones && writes.some(({ milestones }) => milestones.length > 0)) {
+      await this.#source.addMilestones(this.#connection);
+      state.hasMilestones = true;
+    }
     for (const write of prepared) {
       if (write.endsFullSync && !(await this.#clearLost(state, write, rows))) return false;
     }
@@ -218,8 +222,8 @@ export class PostgresSink implements AuditedSink {
         .filter((post) => !rows.has(post))
         .map((post) => ({ post, bucket, epoch, v: 0, updatedAtMs: null, totals: this.#noTotals }));
       const position = { ...write.position, upTo: NOT_SYNCED };
-      const noMembers = { members: [], postsWithAllMembers: [] };
-      const within = { ...write, ...noMembers, position, sums: null, endsFullSync: false };
+      const nothingElse = { members: [], milestones: [], postsWithAllMembers: [] };
+      const within = { ...write, ...nothingElse, position, sums: null, endsFullSync: false };
       if (zeroes.length > 0 && !(await this.#commit(state, [within], zeroes, zeroes))) return false;
       after = lost.at(LOST_ROWS_MAX - 1);
     }
@@ -236,13 +240,14 @@ export class PostgresSink implements AuditedSink {
     rows: readonly CountRow[],
     lost: readonly CountRow[] = [],
   ): Promise<boolean> {
-    const turns = writes.map((write) => nextTurn(state, write));
+    const turns = writes.map((write) => nextTurn(state.turns, write));
     const synced = state.dead.size === 0 ? [] : writes.filter(({ endsFullSync }) => endsFullSync);
     try {
       const { forgotten, rejected } = await this.#connection.transact(async (query) => {
         if (!(await this.#positions.advance(query, state.generation, turns))) throw new RollBack();
         const forgotten = synced.length === 0 ? [] : await this.#dead.forgetLost(query, synced);
         const rejected = await this.#dead.writeAccepted(query, rows, state.dead);
+        await this.milestones.write(query, writes);
         if (this.keepsMembers) {
           const gone = [...forgotten, ...lost.map(({ post }) => post)];
           await this.#memberWrites.write(query, writes, turns, state.syncTurns, gone);
@@ -290,8 +295,4 @@ export class PostgresSink implements AuditedSink {
       throw toSinkError(error, this.#target, this.#tables);
     }
   }
-}
-
-function nextTurn({ turns }: TablesState, { bucket, position, sums, endsFullSync }: BucketWrite): NextTurn {
-  return { bucket, turn: (turns.get(bucket) ?? 0) + 1, position, sums, endsFullSync };
 }

@@ -5,7 +5,9 @@ import { quoteName, quoteText } from './sql-text.js';
 const TABLES = ['tallycast_source', 'tallycast_buckets', 'tallycast_counts', 'tallycast_dead'] as const;
 /** There only if the tables keep members. */
 const MEMBERS = 'tallycast_members';
-type TableName = (typeof TABLES)[number] | typeof MEMBERS;
+/** Added to tables of earlier versions when the first milestone is written. */
+const MILESTONES = 'tallycast_milestones';
+type TableName = (typeof TABLES)[number] | typeof MEMBERS | typeof MILESTONES;
 
 /** The version of these tables. A gateway does not write to those of a later one. */
 const VERSION = 1;
@@ -15,7 +17,7 @@ const COLUMNS: ReadonlySet<string> = new Set([
   ...['tableoid', 'xmin', 'cmin', 'xmax', 'cmax', 'ctid'],
 ]);
 
-/** Whose counts the tables have: the row of tallycast_source, and whether there are members. */
+/** Whose counts the tables have: the row of tallycast_source, and which of the other tables there are. */
 export interface Source {
   readonly schema: number;
   readonly region: string;
@@ -25,6 +27,8 @@ export interface Source {
   readonly generation: number;
   /** Whether there is a table of members. */
   readonly hasMembers: boolean;
+  /** Whether there is a table of milestones. */
+  readonly hasMilestones: boolean;
 }
 
 export interface TableOptions {
@@ -47,7 +51,7 @@ export function checkMetricNames(metrics: Metrics): void {
 export class PostgresTables {
   constructor(private readonly options: TableOptions) {}
 
-  /** All tables, in SQL. */
+  /** All tables that a gateway needs, in SQL. */
   get names(): string {
     const names: TableName[] = [...TABLES];
     if (this.keepsMembers) names.push(MEMBERS);
@@ -170,8 +174,30 @@ ${columns.join(',\n')}
   VALUES (${VERSION}, ${quoteText(region)}, ${buckets}, ${quoteText(metrics.toString())}, 0)`,
       `INSERT INTO ${this.name('tallycast_buckets')} (bucket, turn, epoch, nonce, up_to, changed_at)
   SELECT bucket, 0, 0, 0, 0, to_timestamp(0) FROM generate_series(0, ${buckets - 1}) AS t(bucket)`,
+      this.createMilestones(),
       ...(this.keepsMembers ? this.#createMembers() : []),
     ];
+  }
+
+  /** Rows of tables that somebody has dropped stay there, because they never change. */
+  createMilestones(): string {
+    return `CREATE TABLE IF NOT EXISTS ${this.name(MILESTONES)} (
+  post text COLLATE "C" NOT NULL,
+  metric text COLLATE "C" NOT NULL,
+  n bigint NOT NULL,
+  v bigint NOT NULL,
+  region text NOT NULL,
+  epoch bigint NOT NULL,
+  actor bigint,
+  session bigint,
+  seq bigint NOT NULL,
+  kind text NOT NULL,
+  value bigint NOT NULL,
+  total bigint NOT NULL,
+  reached_at timestamptz NOT NULL,
+  missed boolean NOT NULL DEFAULT false,
+  PRIMARY KEY (post, metric, n)
+)`;
   }
 
   /** Makes the table of members beside tables that have counts already. All posts are sent again, because that brings their members. */
@@ -219,6 +245,11 @@ ${columns.join(',\n')}
       `GRANT USAGE ON SCHEMA ${quoteName(schema)} TO ${quoteName(user)}`,
       `GRANT SELECT, INSERT, UPDATE, DELETE ON ${this.names} TO ${quoteName(user)}`,
     ];
+  }
+
+  /** The same for the table of milestones, which may not be there yet. */
+  grantMilestones(user: string): string {
+    return `GRANT SELECT, INSERT, UPDATE, DELETE ON ${this.name(MILESTONES)} TO ${quoteName(user)}`;
   }
 
   /** In the order in which writes lock them, so that neither waits for the other one. */

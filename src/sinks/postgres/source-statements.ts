@@ -24,7 +24,8 @@ export class SourceStatements {
     const name = tables.name('tallycast_source');
     this.#select = `
 SELECT schema, region, buckets, metrics, generation,
-  to_regclass(${quoteText(tables.name('tallycast_members'))}) IS NOT NULL AS "hasMembers"
+  to_regclass(${quoteText(tables.name('tallycast_members'))}) IS NOT NULL AS "hasMembers",
+  to_regclass(${quoteText(tables.name('tallycast_milestones'))}) IS NOT NULL AS "hasMilestones"
 FROM ${name}`;
     this.#raiseGeneration = `UPDATE ${name} SET generation = generation + 1`;
   }
@@ -41,11 +42,21 @@ FROM ${name}`;
   }
 
   /** To be called once the tables are prepared. @throws SinkError if a gateway with more metrics, or members, has changed them since */
-  async readGeneration(query: Query): Promise<number> {
+  async read(query: Query): Promise<Source> {
     const source = await this.#read(query);
     this.tables.findNewMetrics(source);
     this.tables.lacksMembers(source);
-    return source.generation;
+    return source;
+  }
+
+  /** To be called before the first milestone is written, if there is no table for it. @throws SinkError if the user may not make it */
+  async addMilestones(connection: PostgresConnection): Promise<void> {
+    const statement = this.tables.createMilestones();
+    const advice = `run as the owner of the tables: ${toLine(statement)}; ${this.tables.grantMilestones(this.target.user)}`;
+    const add = async (query: Query): Promise<void> => {
+      await query(statement);
+    };
+    await this.#change(connection, add, advice);
   }
 
   /** Makes all rows and positions those of an earlier generation. */
