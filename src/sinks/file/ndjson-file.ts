@@ -23,7 +23,7 @@ export interface NdjsonFileOptions {
 }
 
 /**
- * Appends rows to a file, one a line. The file is opened for each write, so that it may be moved away or change hands between two writes.
+ * Appends rows and milestones to a file, one a line. The file is opened for each write, so that it may be moved away or change hands between two writes.
  * A line that a crash or a full disk has cut off is ended, not removed: programs that follow the file have read its beginning.
  */
 export class NdjsonFile implements PostReceiver {
@@ -46,9 +46,12 @@ export class NdjsonFile implements PostReceiver {
   /** Removing all files is the way to get all posts again, also while rows are written. */
   async send(writes: readonly BucketWrite[]): Promise<boolean> {
     const { rows } = this.options;
-    const posts = writes.flatMap((write) => write.posts);
-    const lines = Buffer.from(posts.map((post) => `${rows.encode(post)}\n`).join(''));
-    return withSinkErrors(() => this.#append(lines));
+    const lines = writes.flatMap(({ posts, milestones }) => [
+      ...posts.map((post) => rows.encode(post)),
+      ...milestones.map((milestone) => rows.encodeMilestoneLine(milestone)),
+    ]);
+    const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(''));
+    return withSinkErrors(() => this.#append(bytes));
   }
 
   close(): Promise<void> {

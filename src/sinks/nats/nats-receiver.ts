@@ -1,5 +1,6 @@
 import { pages } from '../../common/grouping.js';
 import type { NatsTarget } from '../../config/nats-url.js';
+import type { Metrics } from '../../counters/metrics.js';
 import type { RowEncoder } from '../count-row.js';
 import type { BucketWrite } from '../sink.js';
 import type { PostReceiver } from '../stored-positions.js';
@@ -11,9 +12,10 @@ export interface NatsReceiverOptions {
   readonly target: NatsTarget;
   readonly region: string;
   readonly rows: RowEncoder;
+  readonly metrics: Metrics;
 }
 
-/** Publishes the newest counts of each post to its subject in a stream, which keeps one message a subject. */
+/** Publishes the newest counts of each post, and each milestone, to its subject in a stream, which keeps one message a subject. */
 export class NatsReceiver implements PostReceiver {
   #stream: NatsStream | null = null;
   /** The sequence number of the last message that the server has acknowledged. */
@@ -37,7 +39,9 @@ export class NatsReceiver implements PostReceiver {
 
   send(writes: readonly BucketWrite[]): Promise<boolean> {
     const messages = writes.flatMap((write) => this.#encode(write));
+    const hasMilestones = writes.some(({ milestones }) => milestones.length > 0);
     return this.#withStream(async (stream) => {
+      if (hasMilestones) stream.requireMilestones();
       for (const page of pages(messages, WINDOW)) if (!(await stream.publish(page))) return false;
       return true;
     });
@@ -48,11 +52,17 @@ export class NatsReceiver implements PostReceiver {
     this.#stream = null;
   }
 
-  #encode({ bucket, posts }: BucketWrite): StreamMessage[] {
-    return posts.map((counts) => ({
-      subject: `tallycast.counts.${bucket}.${counts.post.replaceAll('.', '%2E')}`,
-      body: this.options.rows.encode(counts),
+  #encode({ bucket, posts, milestones }: BucketWrite): StreamMessage[] {
+    const { rows, metrics } = this.options;
+    const counts = posts.map((one) => ({
+      subject: `tallycast.counts.${bucket}.${toToken(one.post)}`,
+      body: rows.encode(one),
     }));
+    const reached = milestones.map((one) => ({
+      subject: `tallycast.milestones.${bucket}.${toToken(one.post)}.${metrics.list[one.metric]!.name}.${one.n}`,
+      body: rows.encodeMilestoneLine(one),
+    }));
+    return [...counts, ...reached];
   }
 
   /** A stream with a failed request is not used again, because messages of it may still be on their way. */
@@ -67,4 +77,9 @@ export class NatsReceiver implements PostReceiver {
       throw toSinkError(error);
     }
   }
+}
+
+/** A dot would end the token. */
+function toToken(post: string): string {
+  return post.replaceAll('.', '%2E');
 }

@@ -8,6 +8,6 @@ import { NatsReceiver } from './nats-receiver.js';
 export function buildNatsSink({ url, region, metrics }: SinkOptions, store: PositionStore): Sink {
   const target = parseNatsUrl(url);
   const name = `${formatSinkUrl(url)}?stream=${target.stream}`;
-  const receiver = new NatsReceiver({ name, target, region, rows: new RowEncoder(region, metrics) });
+  const receiver = new NatsReceiver({ name, target, region, rows: new RowEncoder(region, metrics), metrics });
   return new StoredPositions(store, name, receiver);
 }

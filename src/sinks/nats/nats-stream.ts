@@ -3,13 +3,14 @@ import {
   type JetStreamClient,
   jetstreamManager,
   type JetStreamManager,
+  type StreamConfig,
   type StreamState,
 } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { type NatsTarget, toConnectionOptions } from '../../config/nats-url.js';
 import { SinkError } from '../sink.js';
 import { isStreamNotFound, isWrongLastSequence } from './nats-errors.js';
-import { requireKept } from './stream-config.js';
+import { requireKept, requireMilestonesKept } from './stream-config.js';
 
 const SUBJECTS = 'tallycast.>';
 const FEEDER_SUBJECT = 'tallycast.feeder';
@@ -35,6 +36,7 @@ export interface StreamMessage {
  */
 export class NatsStream {
   #lastSeq = 0;
+  #config: StreamConfig | null = null;
 
   private constructor(
     private readonly connection: NatsConnection,
@@ -70,7 +72,13 @@ export class NatsStream {
       return streams.add({ name: stream, subjects: [SUBJECTS], max_msgs_per_subject: 1 });
     });
     requireKept(config);
+    this.#config = config;
     return state;
+  }
+
+  /** To be called before the first milestone is published. @throws SinkError if somebody has created the stream without their subjects */
+  requireMilestones(): void {
+    if (this.#config !== null) requireMilestonesKept(this.#config);
   }
 
   /** Ends the writes of all other gateways. */

@@ -1,7 +1,8 @@
 import type { StreamConfig } from '@nats-io/jetstream';
 import { SinkError } from '../sink.js';
 
-/** Subjects as they are published, one of each kind. */
+const MILESTONE_SUBJECT = 'tallycast.milestones.0.post.metric.1';
+/** Other subjects as they are published, one of each kind. */
 const SUBJECTS = ['tallycast.counts.0.post', 'tallycast.feeder'] as const;
 
 /** @throws SinkError if a stream that somebody else has created would lose rows, without an error when they are published */
@@ -10,6 +11,15 @@ export function requireKept(config: StreamConfig): void {
   if (problems.length === 0) return;
   throw new SinkError(
     `the stream ${config.name} does not keep every row: ${problems.join(', ')}. Change that, or delete the stream to have it created`,
+    true,
+  );
+}
+
+/** @throws SinkError if no subject of the stream is that of milestones: one that was created for counts alone takes these as before */
+export function requireMilestonesKept({ name, subjects }: StreamConfig): void {
+  if (subjects.some((pattern) => matches(pattern, MILESTONE_SUBJECT))) return;
+  throw new SinkError(
+    `a milestone was reached, and the subjects of the stream ${name} are ${subjects.join(' ')}: add tallycast.milestones.>`,
     true,
   );
 }

@@ -1,7 +1,8 @@
 import { Backoff } from '../../common/backoff.js';
 import type { Clock } from '../../common/clock.js';
 import type { PostCounts } from '../../counters/batch.js';
-import type { RowEncoder } from '../count-row.js';
+import type { PostMilestone } from '../../counters/milestones.js';
+import { MILESTONE_REACHED, type RowEncoder } from '../count-row.js';
 import { type BucketWrite, SinkError } from '../sink.js';
 import type { PostReceiver } from '../stored-positions.js';
 import { WebhookEndpoint, type WebhookResponse } from './webhook-endpoint.js';
@@ -21,8 +22,8 @@ export interface WebhookOptions {
 }
 
 /**
- * Posts rows to a URL, `{"type":"counts.changed","timestamp":…,"data":[row, …]}`, one request after the other. What is sent after a failure
- * is read from the store again. So requests that failed are repeated as they were, or with newer counts.
+ * Posts rows to a URL, `{"type":"counts.changed","timestamp":…,"data":[row, …]}`, one request after the other, and milestones in requests of
+ * their own, `{"type":"milestone.reached",…}`. What is sent after a failure is read from the store again. So requests that failed are repeated as they were, or with newer counts.
  */
 export class WebhookReceiver implements PostReceiver {
   readonly #endpoint: WebhookEndpoint;
@@ -46,7 +47,9 @@ export class WebhookReceiver implements PostReceiver {
 
   async send(writes: readonly BucketWrite[]): Promise<boolean> {
     const posts = writes.flatMap((write) => write.posts);
-    for (let sent = 0; sent < posts.length;) sent += await this.#sendSome(posts.slice(sent, sent + this.#rowsMax));
+    await this.#sendAll(posts, (some) => this.#encodeCounts(some));
+    const milestones = writes.flatMap((write) => write.milestones);
+    await this.#sendAll(milestones, (some) => this.#encodeMilestones(some));
     return true;
   }
 
@@ -55,26 +58,43 @@ export class WebhookReceiver implements PostReceiver {
     return Promise.resolve();
   }
 
-  /** @returns how many of the posts the receiver has: all, or none if they are to be sent in smaller requests */
-  async #sendSome(posts: readonly PostCounts[]): Promise<number> {
-    const response = await this.#post(this.#encode(posts));
+  async #sendAll<T>(items: readonly T[], encode: (some: readonly T[]) => string): Promise<void> {
+    for (let sent = 0; sent < items.length;) {
+      sent += await this.#sendSome(items.slice(sent, sent + this.#rowsMax), encode);
+    }
+  }
+
+  /** @returns how many of the items the receiver has: all, or none if they are to be sent in smaller requests */
+  async #sendSome<T>(items: readonly T[], encode: (some: readonly T[]) => string): Promise<number> {
+    const response = await this.#post(encode(items));
     const { status } = response;
     if (status >= 200 && status < 300) {
       this.#failures = 0;
-      return posts.length;
+      return items.length;
     }
-    if (status === 413 && posts.length > 1) {
-      this.#rowsMax = Math.ceil(posts.length / 2);
+    if (status === 413 && items.length > 1) {
+      this.#rowsMax = Math.ceil(items.length / 2);
       return 0;
     }
     throw this.#toError(response);
   }
 
-  #encode(posts: readonly PostCounts[]): string {
-    const { rows } = this.options;
-    const newestMs = posts.reduce((newest, { updatedAtMs }) => Math.max(newest, updatedAtMs ?? 0), 0);
-    const timestamp = new Date(newestMs).toISOString();
-    return `{"type":"counts.changed","timestamp":"${timestamp}","data":[${posts.map((post) => rows.encode(post)).join(',')}]}`;
+  #encodeCounts(posts: readonly PostCounts[]): string {
+    const times = posts.map(({ updatedAtMs }) => updatedAtMs ?? 0);
+    return encodeBody(
+      'counts.changed',
+      times,
+      posts.map((post) => this.options.rows.encode(post)),
+    );
+  }
+
+  #encodeMilestones(milestones: readonly PostMilestone[]): string {
+    const times = milestones.map(({ atMs }) => atMs);
+    return encodeBody(
+      MILESTONE_REACHED,
+      times,
+      milestones.map((one) => this.options.rows.encodeMilestone(one)),
+    );
   }
 
   async #post(body: string): Promise<WebhookResponse> {
@@ -111,4 +131,10 @@ export class WebhookReceiver implements PostReceiver {
     const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - this.options.clock.wallMs();
     return Number.isNaN(ms) ? 0 : Math.min(ms, RETRY_MAX_MS);
   }
+}
+
+/** The timestamp is the newest of the items, so that a body that is sent again is the same. */
+function encodeBody(type: string, times: readonly number[], items: readonly string[]): string {
+  const timestamp = new Date(Math.max(...times)).toISOString();
+  return `{"type":"${type}","timestamp":"${timestamp}","data":[${items.join(',')}]}`;
 }
