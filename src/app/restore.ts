@@ -5,6 +5,7 @@ import { NOT_SYNCED } from '../counters/changed-posts.js';
 import { fromInt64 } from '../counters/ids.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { SinkMember } from '../sinks/audit-members.js';
+import type { SinkMilestone } from '../sinks/postgres/milestone-table.js';
 import { PostgresSink } from '../sinks/postgres/postgres-sink.js';
 import { CountsRestore } from '../sinks/restore-counts.js';
 import { openRedis, openStore } from './open-store.js';
@@ -12,6 +13,10 @@ import { random64 } from './random64.js';
 
 /** Rows, and members, that are read at once. */
 const PAGE_ROWS = 5_000;
+/** Milestones that are read, and restored, at once. */
+const PAGE_MILESTONES = 500;
+/** Records that a sink has are final, whatever the clock of the new store is. */
+const RESTORED_MS = 0;
 /** Posts between two lines of progress. */
 const PROGRESS_POSTS = 100_000;
 
@@ -48,8 +53,11 @@ export async function restore(settings: Settings, print: Print): Promise<void> {
       warn('a full sync of the sink had not ended: it may lack posts, and members come back as anonymous counts');
     }
     await restoreAll(sink, counts, settings.metrics, print);
+    await restoreMilestones(sink, counts, settings.metrics);
     await sink.adopt();
-    print(JSON.stringify({ done: true, posts: counts.posts, ...(sink.keepsMembers && { members: counts.members }) }));
+    const { posts, members, milestones } = counts;
+    const more = { ...(sink.keepsMembers && { members }), ...(milestones > 0 && { milestones }) };
+    print(JSON.stringify({ done: true, posts, ...more }));
   } finally {
     await counts.idle();
     await sink.close();
@@ -77,6 +85,23 @@ async function restoreAll(sink: PostgresSink, counts: CountsRestore, metrics: Me
   if (few.length === 0) return;
   const warning = `${few.length} counts, such as ${few[0]!}, were below the number of members: the members were restored`;
   print(JSON.stringify({ warning }));
+}
+
+/** @throws Error for a row that Tallycast has not written */
+async function restoreMilestones(sink: PostgresSink, counts: CountsRestore, metrics: Metrics): Promise<void> {
+  for (let after: SinkMilestone | null | undefined = null; after !== undefined;) {
+    const rows: SinkMilestone[] = await sink.milestones.readAll(after, PAGE_MILESTONES);
+    const records = rows.map(({ metric: name, ...record }) => {
+      const metric = metrics.byName(name)?.index;
+      if (metric !== undefined) return { ...record, metric, recordedAtMs: RESTORED_MS };
+      throw new Error(
+        `tallycast_milestones has one of "${name}" of post ${record.post}, which is not in METRICS: delete such rows, empty the store, ` +
+          'and restore again',
+      );
+    });
+    if (records.length > 0) await counts.addMilestones(records);
+    after = rows.at(PAGE_MILESTONES - 1);
+  }
 }
 
 /** Members of a sink that are restored in the order of posts. */

@@ -3,6 +3,7 @@ import { sleep } from '../common/sleep.js';
 import type { Batch } from '../counters/batch.js';
 import { bucketOf } from '../counters/bucket-of.js';
 import type { Member } from '../counters/changed-posts.js';
+import type { PostMilestone } from '../counters/milestones.js';
 import type { Metrics } from '../counters/metrics.js';
 import type { Operation } from '../counters/operation.js';
 import type { CopyableStore } from '../store/change-store.js';
@@ -53,6 +54,7 @@ export class CountsRestore {
   #failure: { readonly error: unknown } | null = null;
   #posts = 0;
   #members = 0;
+  #milestones = 0;
   /** The post of the last member. */
   #post = '';
   /** By metric index: the members of this post. */
@@ -76,6 +78,10 @@ export class CountsRestore {
 
   get members(): number {
     return this.#members;
+  }
+
+  get milestones(): number {
+    return this.#milestones;
   }
 
   /** @throws Error unless the store has no posts */
@@ -129,6 +135,15 @@ export class CountsRestore {
     if (this.#failure !== null) throw this.#failure.error;
   }
 
+  /**
+   * Adds milestones, after all posts are durable: their operations would find them again otherwise. Those that are there stay.
+   * @throws Error if the store rejects them
+   */
+  async addMilestones(records: readonly PostMilestone[]): Promise<void> {
+    await this.#retry(() => this.store.changeStore.restoreMilestones(records));
+    this.#milestones += records.length;
+  }
+
   /** Resolves when no batch is committed any more, whatever has failed. */
   async idle(): Promise<void> {
     await Promise.all(this.#buckets.map(({ committed }) => committed));
@@ -160,9 +175,13 @@ export class CountsRestore {
 
   /** The store applies a batch once, however often it is sent. */
   async #commitOne(batch: Batch): Promise<void> {
+    await this.#retry(() => this.store.commit(batch));
+  }
+
+  async #retry(write: () => Promise<unknown>): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.store.commit(batch);
+        await write();
         return;
       } catch (error) {
         if (attempt === ATTEMPTS_MAX) throw error;
