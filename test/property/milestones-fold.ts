@@ -63,7 +63,7 @@ export class MilestonesFold {
 
   constructor(private readonly metrics: Metrics) {}
 
-  /** @throws Error if an operation was told another thing about milestones than the fold finds */
+  /** @throws Error if the outcome of an operation differs from what the search finds */
   commit(batch: Batch, { outcomes, counts }: Applied): void {
     const { bucket, producerId, batchNumber, afterInLog, operations } = batch;
     const producer = `${bucket} ${producerId}`;
