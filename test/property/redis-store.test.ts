@@ -6,6 +6,7 @@ import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
 import { openRedisStore } from '../support/redis-store.js';
+import { ArmedMilestones } from './armed-milestones.js';
 import { History, readAlike, sendAlike, type Shape } from './histories.js';
 import { findFaults } from './redis-contents.js';
 import { LIMIT_MS, SCALE } from './runs.js';
@@ -43,6 +44,15 @@ const shapes: readonly (readonly [string, Shape])[] = [
   ['many sessions', { ...MANY_SESSIONS, metrics: FOUR }],
   ['many visits', { ...MANY_ACTORS, metrics: RULED_METRICS }],
 ];
+const shapesWithMilestones: typeof shapes = [
+  ['milestones of few things, 2 metrics', { ...FEW, metrics: TWO }],
+  ['milestones of few things, 16 metrics', { ...FEW, metrics: SIXTEEN }],
+  ['milestones of some of everything, 4 metrics', { ...SOME, metrics: FOUR }],
+];
+/** With milestones: batches between two that are armed, how many are armed then, and records that a history has at least. */
+const ARMING_ROUND = 10;
+const ARMED_A_ROUND = 4;
+const RECORDS_MIN = 20;
 const HISTORIES = SCALE;
 
 let client: Redis;
@@ -75,6 +85,31 @@ async function compare(shape: Shape, seed: number): Promise<void> {
   }
 }
 
+/** Like `compare`, with milestones that are armed and disarmed in between. @returns how many records were compared */
+async function compareMilestones(shape: Shape, seed: number): Promise<number> {
+  await client.flushall();
+  const random = new Random(seed);
+  const history = new History(shape, random);
+  const reference = new ReferenceStore(shape.metrics, shape.buckets, { region: 'local', epoch: 1, nonce: 7 });
+  const milestones = new ArmedMilestones(history, random, reference);
+  const stores = [await openRedisStore(url, shape), await openRedisStore(url, shape)] as const;
+  try {
+    for (let first = 0; first < BATCHES_A_HISTORY; first += ARMING_ROUND) {
+      const store = stores[(first / ARMING_ROUND) % 2]!;
+      for (let i = 0; i < ARMED_A_ROUND; i++) await milestones.change(store);
+      const batches = Array.from({ length: ARMING_ROUND }, () => milestones.vary(history.next()));
+      await milestones.send(store, batches, first);
+      if ((first + ARMING_ROUND) % (BATCHES_A_HISTORY / CHECKS_A_HISTORY) > 0) continue;
+      expect(await findFaults(client, history, reference)).toEqual([]);
+      await milestones.compare(stores[0]);
+      await milestones.checkFields(client);
+    }
+  } finally {
+    await Promise.all(stores.map((store) => store.close()));
+  }
+  return milestones.records;
+}
+
 describe(`the Redis store (TEST_SEED=${SEED})`, () => {
   it.each(shapes.map(([name, shape], i) => [name, shape, SEED + i * HISTORIES] as const))(
     `the Redis store equals the reference in ${HISTORIES} histories of ${BATCHES_A_HISTORY} batches about %s`,
@@ -83,6 +118,19 @@ describe(`the Redis store (TEST_SEED=${SEED})`, () => {
         await compare(shape, seed).catch((error: unknown) => {
           throw new Error(`the history of seed ${seed}`, { cause: error });
         });
+      }
+    },
+    LIMIT_MS,
+  );
+
+  it.each(shapesWithMilestones.map(([name, shape], i) => [name, shape, SEED + i * HISTORIES] as const))(
+    `the Redis store reaches the milestones of the reference in ${HISTORIES} histories about %s`,
+    async (_, shape, firstSeed) => {
+      for (let seed = firstSeed; seed < firstSeed + HISTORIES; seed++) {
+        const records = await compareMilestones(shape, seed).catch((error: unknown) => {
+          throw new Error(`the history of seed ${seed}`, { cause: error });
+        });
+        expect(records).toBeGreaterThan(RECORDS_MIN);
       }
     },
     LIMIT_MS,
