@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { REGION_NUMBERS } from '../../src/counters/replication/hybrid-clock.js';
-import { LIKES } from '../../src/counters/metrics.js';
+import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import { toKeyText } from '../../src/counters/ids.js';
 import { hashSlot } from '../../src/store/redis/client/hash-slot.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
@@ -141,6 +141,38 @@ describe('a bucket whose slot moves', () => {
     } finally {
       await other.close();
     }
+  });
+
+  it('a bucket whose slot moves names the operation that reaches a milestone once, whatever has moved of it already', async () => {
+    const post = postIn(1, 1);
+    const { milestones } = store;
+    const producer = new Producer('prod-milestones');
+    const session = key(12);
+    for (const n of [1, 5, 6]) expect(await milestones.arm(post, VIEWS, n)).toMatchObject({ kind: 'armed' });
+    await store.commit(producer.batch(1, [view(post, 4)]));
+    const { from, to } = await beginMove(1);
+    const move = (name: string): Promise<unknown> =>
+      from.migrate(to.host, to.port, '', 0, 5_000, 'KEYS', `tc:{1}:${name}`);
+    const winner = producer.batch(1, [view(post, 1, { session, seq: 1 })]);
+    await move('milestone_records');
+    await expect(store.commit(winner)).rejects.toThrow();
+    await expect(milestones.read(post, VIEWS)).rejects.toThrow();
+    await move('milestones');
+    await expect(store.commit(winner)).rejects.toThrow();
+    for (const call of [() => milestones.arm(post, VIEWS, 7), () => milestones.disarm(post, VIEWS, 6)])
+      await expect(call()).rejects.toThrow();
+    await cluster.moveSlot(hashSlot('tc:{1}'), to);
+    const isApplied = (): Promise<boolean> =>
+      store.commit(winner).then(
+        ({ kind }) => kind === 'applied',
+        () => false,
+      );
+    await until(isApplied, 'the slot has moved');
+    const reached = [
+      { n: 1, total: 4 },
+      { n: 5, total: 5, session },
+    ];
+    expect(await milestones.read(post, VIEWS)).toMatchObject({ armed: [6], reached });
   });
 
   it('a bucket whose slot moves keeps its toggle logs if its clock cannot be rewound', async () => {
