@@ -8,11 +8,11 @@
 -- ARGV[4]  the total at which the milestone is reached
 -- Returns  1 if it was armed, else 0
 -- @include bucket keys milestones
--- @constants FIELD_MILESTONES FIELD_RUN_ID KEY_MILESTONES
+-- @constants FIELD_MILESTONES KEY_MILESTONES
 local call = redis.call
 local name, metric, n = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local key = bucket.key .. KEY_MILESTONES
-local field, run_id = unpack(call('HMGET', bucket.key, FIELD_MILESTONES, FIELD_RUN_ID))
+local field = call('HGET', bucket.key, FIELD_MILESTONES)
 
 local function remove(armed)
   for i, one in ipairs(armed) do
@@ -44,8 +44,9 @@ end
 keys.assert_slot_local()
 if was_armed then
   write(by_metric)
-elseif run_id then
+else
   -- Written again, so that waiting for replicas after this call waits for the one that has disarmed it.
-  call('HSET', bucket.key, FIELD_RUN_ID, run_id)
+  call('HSET', bucket.key, FIELD_MILESTONES, field or '0')
+  if not field then call('HDEL', bucket.key, FIELD_MILESTONES) end
 end
 return was_armed and 1 or 0
