@@ -48,7 +48,7 @@ export interface ChangedPostsState {
   starts: readonly IncarnationStart[];
   /** Whether members are recorded besides posts. */
   recordsMembers: boolean;
-  /** All records of the bucket that may still be lost: every other one is final. They are limited with the armed ones: ARMED_PER_BUCKET_MAX. */
+  /** All records of the bucket that may still be lost: every other one is final. With the armed ones: ARMED_PER_BUCKET_MAX. */
   provisional: readonly ProvisionalMilestone[];
 }
 
@@ -145,27 +145,25 @@ export class ChangedPosts {
     if (state.recordsMembers && this.feed.recordToggle(post, metric, actor, state.seq)) this.#countEntry();
   }
 
-  /** Records that milestones were reached. They are entered when a change is recorded, or collected, after their records became final. */
+  /** Records that milestones were reached. Those that are not final yet are entered when somebody collects after they are. */
   recordMilestones(post: string, metric: number, reached: readonly ReachedMilestone[], nowMs: number): void {
-    const { state } = this;
-    const added = reached.map(({ n, atMs, recordedAtMs }) => ({ post, metric, n, atMs, recordedAtMs }));
-    state.provisional = [...state.provisional, ...added];
-    this.#enterFinal(nowMs);
-  }
-
-  /** How many milestones were reached whose records may still be lost. */
-  countProvisional(nowMs: number): number {
-    this.#enterFinal(nowMs);
-    return this.state.provisional.length;
+    const all = reached.map(({ n, atMs, recordedAtMs }) => ({ post, metric, n, atMs, recordedAtMs }));
+    this.#setProvisional([...this.state.provisional, ...all], nowMs);
   }
 
   /**
    * The posts, members and milestones that changed after a seq, about `limit` of them, oldest change first. Later changes get a later seq
    * than `upTo`. A seq below `droppedUpTo` gets nothing: a copy that reads all posts from now on lacks what changes after `upTo`.
+   * Milestones whose records have become final are entered for the next collection.
    * @param nowMs the clock of the store
    */
   collect(after: number, limit: number, nowMs: number): CollectedChanges {
-    this.#enterFinal(nowMs);
+    const collected = this.#collect(after, limit);
+    if (this.state.provisional.length > 0) this.#setProvisional(this.state.provisional, nowMs);
+    return collected;
+  }
+
+  #collect(after: number, limit: number): CollectedChanges {
     if (after < this.droppedUpTo) return { ...NO_CHANGES, upTo: this.droppedUpTo, isComplete: false };
     const { entries, upTo } = this.feed.entriesAfter(after, limit);
     const changes = groupEntries(entries);
@@ -174,13 +172,13 @@ export class ChangedPosts {
     return { ...changes, upTo: this.state.seq - 1, isComplete: true };
   }
 
-  #enterFinal(nowMs: number): void {
+  /** Enters those of the milestones that are final. */
+  #setProvisional(milestones: readonly ProvisionalMilestone[], nowMs: number): void {
     const { state } = this;
-    if (state.provisional.length === 0) return;
-    const final = state.provisional.filter((one) => this.isRecordFinal(one, nowMs));
-    if (final.length === 0) return;
-    state.provisional = state.provisional.filter((one) => !this.isRecordFinal(one, nowMs));
-    for (const one of final) if (this.feed.recordMilestone(one, state.seq)) this.#countEntry();
+    state.provisional = milestones.filter((one) => !this.isRecordFinal(one, nowMs));
+    for (const one of milestones) {
+      if (this.isRecordFinal(one, nowMs) && this.feed.recordMilestone(one, state.seq)) this.#countEntry();
+    }
   }
 
   #countEntry(): void {

@@ -28,11 +28,7 @@ export interface OpenStore {
  * Tests of everything that every store must do. Results may be late and in another order where CounterStore allows it.
  * @param open with METRICS, or with RULED_METRICS
  */
-export function describeStore(
-  name: string,
-  open: (metrics: Metrics) => Promise<OpenStore>,
-  hasChangedMilestones = true,
-): void {
+export function describeStore(name: string, open: (metrics: Metrics) => Promise<OpenStore>): void {
   describe(name, () => {
     const under = storeForEachTest(() => open(METRICS));
     describe('reading', () => readingTests(under));
@@ -44,7 +40,7 @@ export function describeStore(
     describe('milestones', () => milestoneTests(under));
     describe('changed posts', () => changedPostsTests(under));
     describe('changed members', () => changedMembersTests(under));
-    if (hasChangedMilestones) describe('changed milestones', () => changedMilestonesTests(under));
+    describe('changed milestones', () => changedMilestonesTests(under));
     describe('large amounts', () => amountTests(under));
     describe('a reopened store', () => reopenTests(under));
   });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { type RedisCluster, startCluster } from '../support/redis-cluster.js';
 import { stopRedis } from '../support/redis-server.js';
-import { openReopenable } from '../support/redis-store.js';
+import { makeMilestonesFinal, openReopenable } from '../support/redis-store.js';
 import { describeStore } from './counter-store.contract.js';
 import { BUCKETS } from './operations.js';
 
@@ -17,11 +17,8 @@ beforeAll(async () => {
 });
 afterAll(stopRedis);
 
-describeStore(
-  'the Redis store on a cluster of three primaries and three replicas',
-  async (metrics) => {
-    await Promise.all(primaries.map((primary) => primary.flushall()));
-    return openReopenable(cluster.url, { metrics, buckets: BUCKETS });
-  },
-  false,
-);
+describeStore('the Redis store on a cluster of three primaries and three replicas', async (metrics) => {
+  await Promise.all(primaries.map((primary) => primary.flushall()));
+  const opened = await openReopenable(cluster.url, { metrics, buckets: BUCKETS });
+  return { ...opened, makeFinal: () => makeMilestonesFinal(primaries) };
+});

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { startRedis, stopRedis } from '../support/redis-server.js';
-import { openReopenable } from '../support/redis-store.js';
+import { makeMilestonesFinal, openReopenable } from '../support/redis-store.js';
 import { describeStore } from './counter-store.contract.js';
 import { BUCKETS } from './operations.js';
 
@@ -15,11 +15,8 @@ beforeAll(async () => {
 });
 afterAll(stopRedis);
 
-describeStore(
-  'the Redis store',
-  async (metrics) => {
-    await client.flushall();
-    return openReopenable(url, { metrics, buckets: BUCKETS });
-  },
-  false,
-);
+describeStore('the Redis store', async (metrics) => {
+  await client.flushall();
+  const opened = await openReopenable(url, { metrics, buckets: BUCKETS });
+  return { ...opened, makeFinal: () => makeMilestonesFinal([client]) };
+});

@@ -18,9 +18,8 @@ export class ReferenceMilestones implements MilestoneStore {
     const bucket = this.#bucketOf(post);
     const before = bucket.milestones.get(post, metric) ?? NO_MILESTONES;
     const total = computeTotal(bucket.post(post)?.metrics[metric]);
-    const { armedCount, nowMs } = bucket.milestones;
-    const provisional = bucket.changedPosts?.posts.countProvisional(nowMs()) ?? 0;
-    const { result, milestones } = arm(before, n, total, armedCount + provisional);
+    const provisionalCount = bucket.changedPosts?.posts.state.provisional.length ?? 0;
+    const { result, milestones } = arm(before, n, total, bucket.milestones.armedCount + provisionalCount);
     if (milestones !== null) bucket.milestones.set(post, metric, milestones, []);
     return Promise.resolve(result);
   }

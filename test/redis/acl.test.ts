@@ -4,12 +4,13 @@ import type { Redis } from 'ioredis';
 import { VIEWS } from '../../src/counters/metrics.js';
 import { toKeyText } from '../../src/counters/ids.js';
 import type { MilestoneNews } from '../../src/store/milestone-store.js';
+import type { ChangePage } from '../../src/store/change-store.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { PublishedCounts } from '../contract/published-counts.js';
 import { BUCKETS, key, Producer, like, METRICS, postIn, view } from '../contract/operations.js';
 import { ROOT } from '../support/gateway-process.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
-import { openRedisStore } from '../support/redis-store.js';
+import { makeMilestonesFinal, openRedisStore } from '../support/redis-store.js';
 import { until } from '../support/until.js';
 import { ViewersOfPost } from '../support/viewers-of-post.js';
 
@@ -33,7 +34,7 @@ async function copyCounts({ changeStore }: RedisStore): Promise<void> {
 }
 
 /** Calls everything about milestones; a viewer gets the news. */
-async function reachMilestone(store: RedisStore, other: RedisStore): Promise<void> {
+async function reachMilestone(store: RedisStore, other: RedisStore, admin: Redis): Promise<void> {
   const news: MilestoneNews[] = [];
   store.milestones.reached.subscribe((more) => news.push(...more));
   store.watch(OTHER);
@@ -43,6 +44,20 @@ async function reachMilestone(store: RedisStore, other: RedisStore): Promise<voi
   await other.commit(new Producer('prod-three').batch(0, [view(OTHER)]));
   await until(() => news.length > 0, 'the milestone is published');
   expect(await other.milestones.read(OTHER, VIEWS)).toMatchObject({ armed: [], reached: [{ n: 1, v: 3 }] });
+  await copyMilestones(store, admin);
+}
+
+/** Calls everything about milestones that a copy needs, and a restore. */
+async function copyMilestones({ changeStore }: RedisStore, admin: Redis): Promise<void> {
+  const collect = async (after: number): Promise<ChangePage> =>
+    (await changeStore.changesSince([{ bucket: 0, after }], WITH_MEMBERS))[0]!;
+  const { upTo } = await collect(0);
+  await makeMilestonesFinal([admin]);
+  await collect(upTo);
+  expect((await collect(upTo)).milestones).toMatchObject([{ post: OTHER, n: 1 }]);
+  const { milestones } = await changeStore.readAll(new Set([0]), '', 500);
+  await changeStore.restoreMilestones(milestones.map((one) => ({ ...one, n: 7 })));
+  expect((await changeStore.readAll(new Set([0]), '', 500)).milestones).toMatchObject([{ n: 1 }, { n: 7 }]);
 }
 
 test('the user of docs/deploy.md has all rights that a store needs', async () => {
@@ -70,7 +85,7 @@ test('the user of docs/deploy.md has all rights that a store needs', async () =>
   await admin.sadd(`tc:{0}:members:0:${OTHER}:0`, '77');
   expect(await store!.changeStore.checkMembers([OTHER], true)).toMatchObject([{ counted: 1, members: 2 }]);
   await store!.changeStore.stopRecording();
-  await reachMilestone(store!, other!);
+  await reachMilestone(store!, other!, admin);
   await Promise.all([store!.close(), other!.close()]);
 
   expect(published.latest(POST)).toMatchObject({ v: 1, totals: [ACTORS, 1, 0, 0], live: 3 });

@@ -1,11 +1,14 @@
 import { groupBy, pages } from '../../common/grouping.js';
 import type { CopyPosition, Member } from '../../counters/changed-posts.js';
+import type { PostMilestone } from '../../counters/milestones.js';
 import type { MembersDrift } from '../../counters/check-members.js';
 import type { ChangePage, CollectOptions, CopyRequest } from '../change-store.js';
 import type { RedisClient } from './client/redis-client.js';
 import { sortForScript } from './codec/batch-encoder.js';
 import { type CountsContext, decodeChangePage } from './codec/changed-posts-decoder.js';
 import { parseDecimalKey } from './codec/key64-decimal.js';
+import { decodePostMilestones } from './codec/milestones-decoder.js';
+import { encodeMilestones } from './codec/milestones-encoder.js';
 import { decodeRecords, type RecordsPage } from './codec/records-decoder.js';
 import { buildBucketKeys, buildPositionsKey, LEASES_KEY } from './codec/redis-keys.js';
 import { formatKinds } from './codec/reply-decoder.js';
@@ -48,6 +51,8 @@ export class ChangeScripts {
   readonly #listMembers = new Script('list-members-n');
   readonly #checkMembers = new Script('check-members-1');
   readonly #readRecords = new Script('read-records-1', true);
+  readonly #readMilestones = new Script('read-milestone-records-1', true);
+  readonly #restoreMilestones = new Script('restore-milestones-1');
   readonly #acquireLease = new Script('acquire-lease-1');
   readonly #readPositions = new Script('read-positions-1');
   readonly #savePositions = new Script('save-positions-1');
@@ -116,6 +121,18 @@ export class ChangeScripts {
   /** The posts of a chunk. */
   async readChunk(bucket: number, chunk: number): Promise<RecordsPage> {
     return decodeRecords(await this.client.query(this.#readRecords, [this.#keys[bucket]!], [chunk, '[]']));
+  }
+
+  /** The final records of milestones of some posts of a bucket. */
+  async readMilestones(bucket: number, posts: readonly string[]): Promise<PostMilestone[]> {
+    if (posts.length === 0) return [];
+    const reply = await this.client.query(this.#readMilestones, [this.#keys[bucket]!], [JSON.stringify(posts)]);
+    return decodePostMilestones(reply as Buffer, this.options.region);
+  }
+
+  /** Waits for replicas, if the store does. */
+  async restoreMilestones(bucket: number, records: readonly PostMilestone[]): Promise<void> {
+    await this.client.write(this.#restoreMilestones, [this.#keys[bucket]!], [encodeMilestones(records)]);
   }
 
   /**

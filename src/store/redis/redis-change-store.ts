@@ -2,6 +2,7 @@ import { groupBy, pages } from '../../common/grouping.js';
 import type { PostCounts } from '../../counters/batch.js';
 import { bucketOf } from '../../counters/bucket-of.js';
 import type { CopyPosition, Member } from '../../counters/changed-posts.js';
+import type { PostMilestone } from '../../counters/milestones.js';
 import type { MembersDrift } from '../../counters/check-members.js';
 import type { ChangePage, ChangeStore, CollectOptions, CopyRequest, CountsPage, MembersPage } from '../change-store.js';
 import { CALL_CHECKED_POSTS_MAX, type ChangeScripts, type MembersCursor } from './change-scripts.js';
@@ -50,10 +51,12 @@ export class RedisChangeStore implements ChangeStore {
     const order = [...buckets].sort((a, b) => a - b);
     const [first = 0, firstChunk = 0] = cursor === '' ? [] : cursor.split(' ').map(Number);
     const posts: PostCounts[] = [];
+    const milestones: PostMilestone[] = [];
     let bucket = order.find((one) => one >= first);
     let chunk = bucket === first ? firstChunk : 0;
     while (bucket !== undefined && posts.length < limit) {
-      const { records, incarnation, chunks } = await this.#readChunk(bucket, chunk);
+      const { records, incarnation, chunks, hasMilestones } = await this.#readChunk(bucket, chunk);
+      if (hasMilestones) milestones.push(...(await this.scripts.readMilestones(bucket, [...records.keys()])));
       for (const [post, record] of records) {
         if (record.version > 0) posts.push(buildPostCounts(post, record, incarnation, this.scripts.context));
       }
@@ -63,7 +66,7 @@ export class RedisChangeStore implements ChangeStore {
       bucket = order.find((one) => one > last);
       chunk = 0;
     }
-    return { posts, milestones: [], next: bucket === undefined ? null : `${bucket} ${chunk}` };
+    return { posts, milestones, next: bucket === undefined ? null : `${bucket} ${chunk}` };
   }
 
   /**
@@ -93,8 +96,9 @@ export class RedisChangeStore implements ChangeStore {
     return (await Promise.all(calls)).flat();
   }
 
-  restoreMilestones(): Promise<void> {
-    return Promise.reject(new Error('milestones in Redis are not supported yet'));
+  async restoreMilestones(records: readonly PostMilestone[]): Promise<void> {
+    const groups = groupBy(records, ({ post }) => this.#bucketOf(post));
+    await Promise.all([...groups].map(([bucket, some]) => this.scripts.restoreMilestones(bucket, some)));
   }
 
   readPositions(copy: string): Promise<ReadonlyMap<number, CopyPosition>> {

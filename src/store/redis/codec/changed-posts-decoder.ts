@@ -1,9 +1,11 @@
 import type { PostCounts } from '../../../counters/batch.js';
 import { formatEpoch } from '../../../counters/bucket.js';
 import type { IncarnationStart } from '../../../counters/changed-posts.js';
+import type { PostMilestone } from '../../../counters/milestones.js';
 import type { Incarnation } from '../../../counters/pn-counter.js';
 import type { ChangePage, MemberState } from '../../change-store.js';
 import { parseDecimalKey } from './key64-decimal.js';
+import { readRecord } from './milestones-decoder.js';
 import { MsgpackReader } from './msgpack-reader.js';
 import { RedisPostRecord } from './redis-post-record.js';
 
@@ -25,17 +27,12 @@ export function decodeChangePage(bucket: number, reply: Buffer, context: CountsC
     const post = values.readText();
     posts.push(buildPostCounts(post, new RedisPostRecord(Buffer.from(values.readBytes())), current, context));
   }
-  return {
-    bucket,
-    starts,
-    droppedUpTo,
-    upTo,
-    isComplete,
-    ...state,
-    posts,
-    members: decodeMembers(values),
-    milestones: [],
-  };
+  const milestones: PostMilestone[] = [];
+  for (let left = values.readInteger(); left > 0; left--) {
+    milestones.push({ post: values.readText(), metric: values.readInteger(), ...readRecord(values, context.region) });
+  }
+  const progress = { bucket, starts, droppedUpTo, upTo, isComplete };
+  return { ...progress, ...state, posts, milestones, members: decodeMembers(values) };
 }
 
 /** Decodes sets of members until the end. */

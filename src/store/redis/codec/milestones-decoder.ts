@@ -5,6 +5,8 @@ import {
   type ArmResult,
   MILESTONE_FINAL_MS,
   MILESTONES_MAX,
+  type PostMilestone,
+  type ReachedMilestone,
 } from '../../../counters/milestones.js';
 import type { Operation } from '../../../counters/operation.js';
 import type { MilestoneNews, MilestonesView, ReadMilestone } from '../../milestone-store.js';
@@ -61,11 +63,18 @@ export function decodeMilestones(packed: Buffer, region: string): MilestonesView
   const armed: number[] = [];
   for (let left = values.readInteger(); left > 0; left--) armed.push(values.readInteger());
   const reached: ReadMilestone[] = [];
-  while (!values.isDone) reached.push(decodeRecord(values, region, finalUpToMs));
+  while (!values.isDone) {
+    const record = readRecord(values, region);
+    reached.push({ ...record, final: record.recordedAtMs <= finalUpToMs });
+  }
   return { armed, reached: reached.sort((a, b) => a.n - b.n) };
 }
 
-function decodeRecord(values: MsgpackReader, region: string, finalUpToMs: number): ReadMilestone {
+/**
+ * Reads a record.
+ * @param region of the store; its records do not name it
+ */
+export function readRecord(values: MsgpackReader, region: string): ReachedMilestone {
   const n = values.readInteger();
   const [actor, session] = [readKey(values), readKey(values)];
   const seq = values.readInteger();
@@ -73,11 +82,20 @@ function decodeRecord(values: MsgpackReader, region: string, finalUpToMs: number
   const [value, total, v] = [values.readInteger(), values.readInteger(), values.readInteger()];
   const [epoch, atMs, recordedAtMs] = [values.readInteger(), values.readInteger(), values.readInteger()];
   const missed = values.readInteger() === 1;
-  const operation = { actor, session, seq, kind, value };
-  return { n, ...operation, total, v, region, epoch, atMs, recordedAtMs, missed, final: recordedAtMs <= finalUpToMs };
+  return { n, actor, session, seq, kind, value, total, v, region, epoch, atMs, recordedAtMs, missed };
 }
 
-function readKey(values: MsgpackReader): ReadMilestone['actor'] {
+/** Decodes a reply of scripts/read-milestone-records-1.lua. */
+export function decodePostMilestones(packed: Buffer, region: string): PostMilestone[] {
+  const values = new MsgpackReader(packed);
+  const milestones: PostMilestone[] = [];
+  while (!values.isDone) {
+    milestones.push({ post: values.readText(), metric: values.readInteger(), ...readRecord(values, region) });
+  }
+  return milestones;
+}
+
+function readKey(values: MsgpackReader): ReachedMilestone['actor'] {
   const decimal = values.readText();
   return decimal === '' ? null : parseDecimalKey(decimal);
 }

@@ -13,20 +13,23 @@ export interface RecordsPage {
   readonly incarnations: readonly RegionIncarnation[];
   /** Chunks of posts that the bucket has. */
   readonly chunks: number;
+  /** Whether milestones were armed in the bucket. */
+  readonly hasMilestones: boolean;
   readonly records: ReadonlyMap<string, RedisPostRecord>;
 }
 
 /** @param reply of scripts/read-records-1.lua */
 export function decodeRecords(reply: unknown): RecordsPage {
-  const [current, epoch, nonce, incarnations, chunks, list] = reply as [
-    ...[current: number, epoch: number, nonce: number, incarnations: Buffer, chunks: number],
+  const [current, epoch, nonce, incarnations, chunks, hasMilestones, list] = reply as [
+    ...[current: number, epoch: number, nonce: number, incarnations: Buffer, chunks: number, hasMilestones: number],
     list: Buffer[],
   ];
   const records = new Map(
     pages(list, 2).map(([post, record]) => [post!.toString('latin1'), new RedisPostRecord(record!)]),
   );
   const incarnation = { epoch, nonce };
-  return { incarnation, isCurrent: current === 1, incarnations: decodeIncarnations(incarnations), chunks, records };
+  const flags = { isCurrent: current === 1, hasMilestones: hasMilestones === 1 };
+  return { incarnation, ...flags, incarnations: decodeIncarnations(incarnations), chunks, records };
 }
 
 function decodeIncarnations(encoded: Buffer): RegionIncarnation[] {

@@ -30,6 +30,7 @@ export const BUCKET_KEYS = {
   CHANGED_POSTS: ':changed_posts',
   MILESTONES: ':milestones',
   MILESTONE_RECORDS: ':milestone_records',
+  PROVISIONAL_MILESTONES: ':provisional_milestones',
   CHANGE_FEED: ':changes',
   LOCAL_LOG: ':local_log',
   REMOTE_LOG: ':remote_log',

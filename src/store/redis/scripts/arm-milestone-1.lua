@@ -13,6 +13,7 @@
 -- @include bucket keys post-record posts milestones
 -- @constants ARM_ARMED ARM_FULL_ARMED ARM_FULL_BUCKET ARM_FULL_MILESTONES ARM_PASSED ARM_REACHED ARM_REPEATED
 -- @constants ARMED_MAX ARMED_PER_BUCKET_MAX MILESTONES_MAX FIELD_MILESTONES FIELD_SIZES KEY_MILESTONES
+-- @constants KEY_PROVISIONAL_MILESTONES
 local call, pack = redis.call, cmsgpack.pack
 local name, metric, n = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sizes, field = unpack(call('HMGET', bucket.key, FIELD_SIZES, FIELD_MILESTONES))
@@ -30,7 +31,8 @@ local function find_rejection()
   if total >= n then return pack(ARM_PASSED, total) end
   if #armed >= ARMED_MAX then return pack(ARM_FULL_ARMED) end
   if #armed + state.record_count >= MILESTONES_MAX then return pack(ARM_FULL_MILESTONES) end
-  if milestones.armed_count() >= ARMED_PER_BUCKET_MAX then return pack(ARM_FULL_BUCKET) end
+  local provisional_count = call('ZCARD', keys.track_key(bucket.key .. KEY_PROVISIONAL_MILESTONES))
+  if milestones.armed_count() + provisional_count >= ARMED_PER_BUCKET_MAX then return pack(ARM_FULL_BUCKET) end
 end
 
 local function is_armed()

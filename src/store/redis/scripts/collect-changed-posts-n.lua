@@ -2,7 +2,7 @@
 -- Collects posts and members that changed after a seq, in their newest state, and starts recording where nothing is recorded; the meaning
 -- is that of ChangedPosts in changed-posts.ts. A bucket without changes costs little more than the read of its hash.
 --
--- KEYS[i]  tc:{b}    the bucket's hash; derived from it: changed posts, chunks of posts and members
+-- KEYS[i]  tc:{b}    the bucket's hash; derived from it: changed posts, chunks of posts and members, milestones and their records
 -- ARGV[1]  run id of the server
 -- ARGV[2]  nonce of an incarnation that starts, a blank, wall time (ms since 1970)
 -- ARGV[3]  number of this region, -1 without replication
@@ -15,10 +15,12 @@
 --            1 if nothing has changed after these else 0, seq up to which these are all changes
 --            the fields `changed_posts` and `changed_posts_history`
 --            number of posts, for each: its name, its record
+--            number of milestones, for each: its post, metric, 12 values of its record (lib/milestones.lua)
 --            for each set with changed members: its post, metric, number of these members; for each: the actor's key in decimal,
 --              1 if it is on else 0
--- @include bucket keys linear-hashing incarnation replication-state msgpack post-record posts changed-posts error-reply
--- @constants FIELD_CHANGED_POSTS FIELD_CHANGED_POSTS_HISTORY KEY_CHANGED_POSTS
+-- @include bucket keys server-time linear-hashing incarnation replication-state msgpack post-record posts changed-posts milestones
+-- @include provisional-milestones error-reply
+-- @constants FIELD_CHANGED_POSTS FIELD_CHANGED_POSTS_HISTORY FIELD_MILESTONES KEY_CHANGED_POSTS
 local call, pack, min, match = redis.call, cmsgpack.pack, math.min, string.match
 bucket.own_region, bucket.slots_may_move = tonumber(ARGV[3]), ARGV[4] == '1'
 local wants_members, limit, budget = ARGV[5] == '1', tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -41,21 +43,23 @@ local function read_names(after, count)
 end
 
 -- Groups the names of members that are neighbours in a set, as they are under one seq.
--- @return posts, with those of the members, each once; sets: post, metric, actors …
+-- @return posts, with those of the members, each once; sets: post, metric, actors …; milestones: post, metric, n, the next post …
 local function group_names(entries)
-  local names, are_named, sets, set = {}, {}, {}, nil
+  local names, are_named, sets, set, reached = {}, {}, {}, nil, {}
   for _, entry in ipairs(entries) do
     local post, metric, actor = match(entry, '^(%S+) (%d+) (%S+)$')
-    local name = post or entry
-    if not are_named[name] then names[#names + 1], are_named[name] = name, true end
-    if post and set and set[1] == post and set[2] == metric then
+    local name, n = post or entry, post and match(actor, '^#(%d+)$')
+    if not n and not are_named[name] then names[#names + 1], are_named[name] = name, true end
+    if n then
+      reached[#reached + 1], reached[#reached + 2], reached[#reached + 3] = post, metric, tonumber(n)
+    elseif post and set and set[1] == post and set[2] == metric then
       set[#set + 1] = actor
     elseif post then
       set = { post, metric, actor }
       sets[#sets + 1] = set
     end
   end
-  return names, sets
+  return names, sets, reached
 end
 
 -- Adds each post and its record to the list. @return its new length, and the number of posts
@@ -91,10 +95,28 @@ local function add_set(list, last, set)
   return last
 end
 
--- Adds what is needed of posts and members. @return the new length of the list
+-- Adds the records of milestones, after their number. @return the new length of the list
+local function add_milestones(list, last, reached)
+  local count_at, count = last + 1, 0
+  last = count_at
+  for i = 1, #reached, 3 do
+    local name, metric = reached[i], reached[i + 1]
+    local record = milestones.find_record(milestones.read_records(name, metric), reached[i + 2])
+    if record then
+      list[last + 1], list[last + 2] = name, tonumber(metric)
+      for at, value in ipairs(record) do list[last + 2 + at] = value end
+      last, count = last + 2 + #record, count + 1
+    end
+  end
+  list[count_at] = count
+  return last
+end
+
+-- Adds what is needed of posts, members and milestones. @return the new length of the list
 local function add_entries(list, last, entries)
-  local names, sets = group_names(entries)
+  local names, sets, reached = group_names(entries)
   last, list[HEADER_VALUES] = add_records(list, last, names)
+  last = add_milestones(list, last, reached)
   for _, set in ipairs(sets) do last = add_set(list, last, set) end
   return last
 end
@@ -103,10 +125,18 @@ end
 local function collect(i)
   bucket.reset(KEYS[i])
   local after = ARGV[7 + i]
-  local sizes, packed_state, packed_history = replication_state.open_clock(FIELD_CHANGED_POSTS, FIELD_CHANGED_POSTS_HISTORY)
+  local sizes, packed_state, packed_history, milestones_field =
+    replication_state.open_clock(FIELD_CHANGED_POSTS, FIELD_CHANGED_POSTS_HISTORY, FIELD_MILESTONES)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_state, packed_history)
-  if not bucket.is_recording then changed_posts.start() end
+  milestones.open(milestones_field)
+  local final, provisional = {}, nil
+  if not bucket.is_recording then
+    changed_posts.start()
+    if milestones_field then provisional = provisional_milestones.read_all() end
+  elseif milestones_field then
+    final = changed_posts.read_final(server_time.now_ms())
+  end
   -- Before members are recorded, because that raises the seq.
   local is_changed = changed_posts.start_incarnation()
   if wants_members and not bucket.records_members then
@@ -129,6 +159,11 @@ local function collect(i)
     local is_closed
     up_to, is_closed = changed_posts.close_seq()
     is_complete, is_changed = 1, is_changed or is_closed
+  end
+  if provisional then provisional_milestones.write(provisional) end
+  if #final > 0 then
+    changed_posts.enter_final(final)
+    is_changed = true
   end
   -- Written again with posts, so that waiting for replicas on this connection waits for their changes.
   if is_changed or #entries > 0 then

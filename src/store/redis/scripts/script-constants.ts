@@ -11,7 +11,7 @@ import {
   STARTS_MAX,
   SUM_MODULUS,
 } from '../../../counters/changed-posts.js';
-import { ARMED_MAX, ARMED_PER_BUCKET_MAX, MILESTONES_MAX } from '../../../counters/milestones.js';
+import { ARMED_MAX, ARMED_PER_BUCKET_MAX, MILESTONE_FINAL_MS, MILESTONES_MAX } from '../../../counters/milestones.js';
 import {
   APPLIED,
   DUPLICATE,
@@ -65,6 +65,7 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   ARMED_MAX,
   ARMED_PER_BUCKET_MAX,
   MILESTONES_MAX,
+  MILESTONE_FINAL_MS,
   TOGGLES_PER_STAMP,
   SINCE_MS,
   STEPS_PER_MS,

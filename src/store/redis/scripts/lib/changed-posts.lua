@@ -2,7 +2,7 @@
 -- of changed-posts.ts. A bucket without the field `changed_posts` records nothing, because nobody asked which of its posts changed.
 -- @needs bucket keys msgpack post-record posts
 -- @constants COUNT_MAX FEED_MAX FEED_WITH_MEMBERS_MAX ENTRIES_PER_SEQ SEQ_BEFORE_FIRST STARTS_MAX SUM_MODULUS
--- @constants FIELD_CHANGED_POSTS FIELD_CHANGED_POSTS_HISTORY KEY_CHANGED_POSTS
+-- @constants MILESTONE_FINAL_MS FIELD_CHANGED_POSTS FIELD_CHANGED_POSTS_HISTORY KEY_CHANGED_POSTS KEY_PROVISIONAL_MILESTONES
 local changed_posts = {}
 local are_functions_created = false
 -- A read is noted if the last one that was is longer ago: a sixth of the loss for which no copy is halted (LOSS_MAX_MS in copy-decision.ts).
@@ -61,7 +61,7 @@ local function create_functions()
   -- Forgets all but the seq, so that no copy takes its position for a current one when recording starts again.
   function changed_posts.stop()
     keys.assert_slot_local()
-    call('UNLINK', posts_key)
+    call('UNLINK', posts_key, bucket.key .. KEY_PROVISIONAL_MILESTONES)
     call('HSET', bucket.key, FIELD_CHANGED_POSTS_HISTORY, pack(tonumber(state[SEQ])))
     call('HDEL', bucket.key, FIELD_CHANGED_POSTS)
   end
@@ -113,6 +113,23 @@ local function create_functions()
     local dropped = call('ZRANGE', posts_key, excess - 1, excess - 1, 'WITHSCORES')[2]
     history[DROPPED_UP_TO], is_history_changed = tonumber(dropped), true
     call('ZREMRANGEBYSCORE', posts_key, '-inf', dropped)
+  end
+
+  -- @return some milestones whose records are final by now, `post metric #n` each
+  function changed_posts.read_final(now_ms)
+    local key = keys.track_key(bucket.key .. KEY_PROVISIONAL_MILESTONES)
+    return call('ZRANGEBYSCORE', key, '-inf', now_ms - MILESTONE_FINAL_MS, 'LIMIT', 0, ENTRIES_PER_SEQ)
+  end
+
+  -- Enters these milestones. To be called before `flush`, which drops all if members are recorded from now on.
+  function changed_posts.enter_final(final)
+    if drops_all then call('UNLINK', posts_key) end
+    drops_all = false
+    for _, entry in ipairs(final) do
+      state[ENTRIES_UNDER_SEQ] = state[ENTRIES_UNDER_SEQ] + call('ZADD', posts_key, 'CH', state[SEQ], entry)
+      if state[ENTRIES_UNDER_SEQ] >= ENTRIES_PER_SEQ then advance() end
+    end
+    call('ZREM', bucket.key .. KEY_PROVISIONAL_MILESTONES, unpack(final))
   end
 
   -- Writes what is recorded. @return both fields as they are now; the history is nil if it has not changed

@@ -2,6 +2,7 @@
 -- without the field `milestones` has none, and pays nothing but reading that field.
 -- @needs bucket keys server-time post-record posts publish
 -- @constants VALUES_AT_ONCE REACHED_BY_ADD FIELD_MILESTONES KEY_COUNTS_CHANNEL KEY_MILESTONES KEY_MILESTONE_RECORDS
+-- @constants KEY_PROVISIONAL_MILESTONES
 local milestones = { has_any = false }
 local are_functions_created = false
 
@@ -19,6 +20,8 @@ local function create_functions()
   local armed_count, states = 0, {}
   -- Those that have reached milestones: index of the post, metric, the next index …
   local reached, reached_last = {}, 0
+  -- Where changed posts are recorded: time of the commit by this server, `post metric #n`, the next time …
+  local provisional, provisional_last = {}, 0
   -- By index of the post: metric, n, version and time of the batch of each milestone that was reached.
   local news = {}
 
@@ -52,7 +55,7 @@ local function create_functions()
 
   -- @param field  the field `milestones`
   function milestones.set_field(field)
-    armed_count, states, reached_last, news = tonumber(field), {}, 0, {}
+    armed_count, states, reached_last, provisional_last, news = tonumber(field), {}, 0, 0, {}
   end
 
   function milestones.armed_count()
@@ -104,6 +107,21 @@ local function create_functions()
     return false
   end
 
+  -- @return the values of the record of `n`, nil if there is none
+  function milestones.find_record(packed, n)
+    local record
+    some_record(packed, function(values, at)
+      if values[at + N] == n then record = { unpack(values, at + 1, at + RECORD_VALUES) } end
+      return record
+    end)
+    return record
+  end
+
+  -- @param visit  is called with the values of each record
+  function milestones.each_record(packed, visit)
+    some_record(packed, function(values, at) visit({ unpack(values, at + 1, at + RECORD_VALUES) }) end)
+  end
+
   -- Whether the packed records have one of `n`.
   function milestones.has_record(packed, n)
     return some_record(packed, function(values, at) return values[at + N] == n end)
@@ -152,6 +170,10 @@ local function create_functions()
         records = records .. pack(n, '', '', 0, REACHED_BY_ADD, 0, total, version, bucket.epoch, at_ms, now_ms, 1)
       end
       armed_count, state.record_count = armed_count - 1, state.record_count + 1
+      if bucket.is_recording then
+        provisional[provisional_last + 1], provisional[provisional_last + 2] = now_ms, format('%s %d #%.0f', posts.names[index], metric, n)
+        provisional_last = provisional_last + 2
+      end
       of_post[#of_post + 1] = format('%.0f,%.0f,%.0f,%.0f', metric, n, version, at_ms)
     end
     state.new_records, news[index] = records, of_post
@@ -181,6 +203,7 @@ local function create_functions()
       local index, metric = reached[i], reached[i + 1]
       read_stored(index, metric, states[index][metric])
     end
+    if provisional_last > 0 then call('ZCARD', keys.track_key(bucket.key .. KEY_PROVISIONAL_MILESTONES)) end
     return reached_last > 0
   end
 
@@ -190,6 +213,9 @@ local function create_functions()
       local name, state = posts.names[index], states[index][metric]
       call('HSET', bucket.key .. KEY_MILESTONE_RECORDS, name .. ' ' .. metric, state.stored_records .. state.new_records)
       call('HSET', bucket.key .. KEY_MILESTONES, name, milestones.pack_states(states[index]))
+    end
+    if provisional_last > 0 then
+      call('ZADD', bucket.key .. KEY_PROVISIONAL_MILESTONES, unpack(provisional, 1, provisional_last))
     end
     milestones.write_armed_count(armed_count)
   end

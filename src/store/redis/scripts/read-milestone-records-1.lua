@@ -1,0 +1,33 @@
+#!lua flags=no-writes
+-- Reads the final records of milestones of some posts.
+--
+-- KEYS[1]  tc:{b}    the bucket's hash; derived from it: milestones, their records
+-- ARGV[1]  run id of the server
+-- ARGV[2]  names of posts, JSON array
+-- Returns  msgpack values, for each record: its post, metric, its 12 values (lib/milestones.lua)
+-- @include bucket keys milestones provisional-milestones
+-- @constants FIELD_CHANGED_POSTS FIELD_MILESTONES KEY_MILESTONES
+local call, pack, format = redis.call, cmsgpack.pack, string.format
+local N = 1
+local is_recording, field = unpack(call('HMGET', bucket.key, FIELD_CHANGED_POSTS, FIELD_MILESTONES))
+local found = {}
+
+local function add(name, metric, provisional)
+  milestones.each_record(milestones.read_records(name, metric), function(record)
+    if not provisional[format('%s %d #%.0f', name, metric, record[N])] then
+      found[#found + 1] = pack(name, metric, unpack(record))
+    end
+  end)
+end
+
+if field then
+  milestones.open(field)
+  local provisional, key = provisional_milestones.read_names(is_recording), keys.track_key(bucket.key .. KEY_MILESTONES)
+  for _, name in ipairs(cjson.decode(ARGV[2])) do
+    for metric, state in pairs(milestones.unpack_states(call('HGET', key, name))) do
+      if state.record_count > 0 then add(name, metric, provisional) end
+    end
+  end
+end
+keys.assert_slot_local()
+return table.concat(found)
