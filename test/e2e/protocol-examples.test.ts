@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ADDRESS, KINDS_ADDRESS, type Example, parseExamples, INTERPRETERS, runExample } from '../support/examples.js';
+import {
+  ADDRESS,
+  type Example,
+  INTERPRETERS,
+  KINDS_ADDRESS,
+  OPERATED_ADDRESS,
+  parseExamples,
+  runExample,
+} from '../support/examples.js';
 import { type GatewayProcess, ROOT, startGateway, stopAll } from '../support/gateway-process.js';
 
 const EXAMPLES_MIN = 12;
@@ -13,12 +21,18 @@ const document = readFileSync(join(ROOT, 'docs', 'protocol.md'), 'utf8');
 const examples = parseExamples(document);
 
 describe('docs/protocol.md', () => {
-  let gateway: GatewayProcess;
-  let gatewayOfKinds: GatewayProcess;
+  /** By their address in the document. */
+  const gateways = new Map<string, GatewayProcess>();
 
   beforeAll(async () => {
     const METRICS = /^METRICS=(\S+) PORT=3001 /m.exec(document)![1]!;
-    [gateway, gatewayOfKinds] = await Promise.all([startGateway(), startGateway({ METRICS })]);
+    const ADMIN_TOKEN = /^ADMIN_TOKEN=(\S+) PORT=3002 /m.exec(document)![1]!;
+    const started = Object.entries({
+      [ADDRESS]: {},
+      [KINDS_ADDRESS]: { METRICS },
+      [OPERATED_ADDRESS]: { ADMIN_TOKEN },
+    });
+    await Promise.all(started.map(async ([address, env]) => gateways.set(address, await startGateway(env))));
   });
 
   afterAll(stopAll);
@@ -37,15 +51,13 @@ describe('docs/protocol.md', () => {
 
   it('each example of docs/protocol.md has its own heading, one of the addresses and its output', () => {
     expect(new Set(examples.map(({ heading }) => heading)).size).toBe(examples.length);
-    const usesOne = ({ code }: Example): boolean => code.includes(ADDRESS) !== code.includes(KINDS_ADDRESS);
-    expect(examples.filter((example) => !usesOne(example))).toEqual([]);
+    const uses = ({ code }: Example): number => [...gateways.keys()].filter((address) => code.includes(address)).length;
+    expect(examples.filter((example) => uses(example) !== 1)).toEqual([]);
     expect(examples.filter(({ printed }) => printed === undefined)).toEqual([]);
   });
 
   it.each(examples)('the example of docs/protocol.md works: $heading ($client)', async (example) => {
-    const run = example.code.includes(ADDRESS)
-      ? runExample(example, gateway.url)
-      : runExample(example, gatewayOfKinds.url, KINDS_ADDRESS);
-    expect(await run).toBe(example.printed);
+    const [address, { url }] = [...gateways].find(([one]) => example.code.includes(one))!;
+    expect(await runExample(example, url, address)).toBe(example.printed);
   });
 });

@@ -14,6 +14,8 @@ export interface Example {
 export const ADDRESS = 'http://127.0.0.1:3000';
 /** That of a gateway with further metrics, which the document names. */
 export const KINDS_ADDRESS = 'http://127.0.0.1:3001';
+/** That of a gateway with a token for operators. */
+export const OPERATED_ADDRESS = 'http://127.0.0.1:3002';
 /** A guard against hanging, shorter than Jest's so that the output is shown. */
 const PROGRAM_MS = 100_000;
 
