@@ -3,7 +3,7 @@ import type { Metric } from '../counters/metrics.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { MilestoneStore, MilestonesView } from '../store/milestone-store.js';
 
-/** What is armed after a milestone was armed. */
+/** The milestones of a metric of a post that are armed, after one was. */
 interface Armed {
   /** Whether it was not armed before. */
   readonly isNew: boolean;

@@ -20,7 +20,7 @@ import { AdminAuthentication } from '../admin-authentication.js';
 import { parseMilestoneBody, parseMilestoneInQuery, parsePost, parseStoredMetric } from '../parameters.js';
 import { toWon, type WonMilestoneResponse } from './milestone-responses.js';
 
-/** What is armed of a metric of a post, ascending. */
+/** The milestones of a metric of a post that are armed, ascending. */
 export interface ArmedResponse {
   readonly post: string;
   readonly metric: string;
