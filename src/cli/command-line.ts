@@ -7,18 +7,35 @@ export type Command =
   | { readonly kind: 'help' }
   | { readonly kind: 'version' }
   | { readonly kind: 'sink schema' | 'restore'; readonly settings: Readonly<Record<string, string>> }
-  | { readonly kind: 'request'; readonly path: string; readonly url: string | null };
+  | ({ readonly kind: 'request'; readonly url: string | null } & RemoteRequest);
+
+/** A request of an operator. */
+export interface RemoteRequest {
+  /** Only POST answers in lines, of which the last one says that it is done. */
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  readonly path: string;
+  /** JSON; `null`: none. */
+  readonly body: string | null;
+}
 
 /** A command that a running gateway carries out. */
 interface RemoteCommand {
   readonly name: string;
   readonly path: string;
   readonly summary: string;
+  /** POST by default. */
+  readonly method?: RemoteRequest['method'];
+  /** Arguments before the flags, all required: parameters of the request, or the fields of its body if it is a PUT. */
+  readonly operands?: readonly string[];
   /** Flags without a value, which become parameters of the request. */
   readonly switches?: readonly string[];
   /** Flags with a value, which become parameters of the request. */
   readonly parameters?: readonly string[];
 }
+
+/** The operands of a milestone. */
+const MILESTONE = ['post', 'metric', 'at'];
+const EXAMPLE = ['42', 'views', '1000000'];
 
 export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   {
@@ -46,6 +63,27 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     parameters: ['limit'],
   },
   { name: 'log retry', path: '/admin/log/retry', summary: 'Count these events if that is possible now' },
+  {
+    name: 'milestones arm',
+    method: 'PUT',
+    path: '/admin/milestones',
+    summary: 'Record the operation with which the count of a post first reaches a number',
+    operands: MILESTONE,
+  },
+  {
+    name: 'milestones disarm',
+    method: 'DELETE',
+    path: '/admin/milestones',
+    summary: 'Take that back, before it is reached',
+    operands: MILESTONE,
+  },
+  {
+    name: 'milestones list',
+    method: 'GET',
+    path: '/admin/milestones',
+    summary: 'List the milestones of a count: those that are armed, and those that were reached, with their winners',
+    operands: ['post', 'metric'],
+  },
   { name: 'sink off', path: '/admin/sinks/off', summary: 'Stop recording changes for sinks, when SINK_URL is gone' },
 ];
 
@@ -84,14 +122,43 @@ export function parseCommandLine(args: readonly string[]): Command {
   return { kind, settings: parseFlags(flags, VARIABLE_BY_FLAG) };
 }
 
-function parseRequest({ path, switches = [], parameters = [] }: RemoteCommand, flags: readonly string[]): Command {
+function parseRequest(command: RemoteCommand, args: readonly string[]): Command {
+  const { path, method = 'POST', switches = [], parameters = [] } = command;
+  const { operands, flags } = splitOperands(command, args);
   const names = new Map([
     [URL_FLAG, 'url'],
     ...[...switches, ...parameters].map((name) => [`--${name}`, name] as const),
   ]);
   const { url = null, ...given } = parseFlags(flags, names);
-  const query = new URLSearchParams(given).toString();
-  return { kind: 'request', path: query === '' ? path : `${path}?${query}`, url };
+  const query = new URLSearchParams(method === 'PUT' ? given : { ...operands, ...given }).toString();
+  const body = method === 'PUT' ? JSON.stringify(operands, toNumber) : null;
+  return { kind: 'request', method, path: query === '' ? path : `${path}?${query}`, body, url };
+}
+
+function splitOperands(
+  { name, operands = [] }: RemoteCommand,
+  args: readonly string[],
+): { operands: Readonly<Record<string, string>>; flags: readonly string[] } {
+  const given = args.slice(0, operands.length);
+  if (given.length < operands.length || given.some((arg) => arg.startsWith('--'))) {
+    throw new Error(
+      `${name} needs ${describeOperands(operands)}, such as ${EXAMPLE.slice(0, operands.length).join(' ')}`,
+    );
+  }
+  return {
+    operands: Object.fromEntries(operands.map((operand, i) => [operand, given[i]!])),
+    flags: args.slice(operands.length),
+  };
+}
+
+/** @returns POST METRIC AT */
+export function describeOperands(operands: readonly string[] = []): string {
+  return operands.join(' ').toUpperCase();
+}
+
+/** A replacer of JSON. The gateway checks the number; a text that is none stays as it is. */
+function toNumber(key: string, value: unknown): unknown {
+  return key === 'at' && typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
 }
 
 /** Without a name the command is `start`. A name has one or two texts. */

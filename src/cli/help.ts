@@ -1,4 +1,4 @@
-import { REMOTE_COMMANDS, toFlag, VARIABLES } from './command-line.js';
+import { describeOperands, REMOTE_COMMANDS, toFlag, VARIABLES } from './command-line.js';
 import { describeSetting } from './setting-text.js';
 
 /** The text of `tallycast --help`: each setting with its default and one line about it. */
@@ -12,8 +12,11 @@ export function helpText(): string {
   const settings = rows.map(
     ({ flag, standard, description }) => `  ${flag.padEnd(flagWidth)}${standard.padEnd(defaultWidth)}${description}`,
   );
-  const nameWidth = Math.max(...REMOTE_COMMANDS.map(({ name }) => name.length)) + 2;
-  const commands = REMOTE_COMMANDS.map(({ name, summary }) => `  ${name.padEnd(nameWidth)}${summary}`);
+  const calls = REMOTE_COMMANDS.map(({ name, operands, summary }) => {
+    return { call: `${name} ${describeOperands(operands)}`.trimEnd(), summary };
+  });
+  const callWidth = Math.max(...calls.map(({ call }) => call.length)) + 2;
+  const commands = calls.map(({ call, summary }) => `  ${call.padEnd(callWidth)}${summary}`);
   return [
     'Usage: tallycast [start] [--setting value …]',
     '       tallycast sink schema [--setting value …]',

@@ -1,3 +1,5 @@
+import type { RemoteRequest } from './command-line.js';
+
 const STANDARD_URL = 'http://127.0.0.1:3000';
 
 /** A refusal of the gateway, as docs/protocol.md describes it. */
@@ -13,7 +15,7 @@ interface Rejection {
  * @throws Error with one line
  */
 export async function runRemotely(
-  path: string,
+  request: RemoteRequest,
   url: string | null,
   environment: NodeJS.ProcessEnv,
   print: (line: string) => void,
@@ -25,8 +27,13 @@ export async function runRemotely(
   if (!/^[!-~]+$/.test(token)) {
     throw new Error("ADMIN_TOKEN has a space, a line break or a character that is not ASCII: set it to the gateway's");
   }
-  const response = await send(`${base}${path}`, token);
-  if (!response.ok) throw new Error(await describeRejection(response, path));
+  const response = await send(base, request, token);
+  if (!response.ok) throw new Error(await describeRejection(response, request.path));
+  if (request.method !== 'POST') {
+    const text = await response.text();
+    print(text === '' ? '{"done":true}' : text);
+    return {};
+  }
   let last: Record<string, unknown> = {};
   for await (const line of readLines(response)) {
     last = JSON.parse(line) as Record<string, unknown>;
@@ -45,9 +52,10 @@ function parseBase(text: string): string {
   return url.href.replace(/\/$/, '');
 }
 
-async function send(url: string, token: string): Promise<Response> {
+async function send(base: string, { method, path, body }: RemoteRequest, token: string): Promise<Response> {
+  const url = `${base}${path}`;
   try {
-    return await fetch(url, { method: 'POST', headers: { Authorization: `Bearer ${token}` }, redirect: 'error' });
+    return await fetch(url, { method, headers: { Authorization: `Bearer ${token}` }, body, redirect: 'error' });
   } catch (error) {
     const { cause } = error as { cause?: { code?: string; message?: string } };
     const reason = cause?.code ?? cause?.message ?? (error as Error).message;

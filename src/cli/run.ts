@@ -28,9 +28,7 @@ export async function run(args: readonly string[], environment: NodeJS.ProcessEn
     }
     if (command.kind === 'request') {
       const { runRemotely } = await import('./remote-command.js');
-      const last = await runRemotely(command.path, command.url, environment, (line) =>
-        process.stdout.write(`${line}\n`),
-      );
+      const last = await runRemotely(command, command.url, environment, (line) => process.stdout.write(`${line}\n`));
       if (Number(last['drift'] ?? 0) > 0) process.exitCode = 1;
     }
   } catch (error) {

@@ -50,6 +50,13 @@ describe('the command tallycast', () => {
     [['--help=5'], '--help takes no value\n'],
     [['--tick-ms=5'], 'TICK_MS must be a whole number from 10 to 60000\n'],
     [['sink'], 'incomplete command sink; expected one of: sink schema, sink adopt, sink retry, sink off\n'],
+    [
+      ['milestones'],
+      'incomplete command milestones; expected one of: milestones arm, milestones disarm, milestones list\n',
+    ],
+    [['milestones', 'arm', '42', 'views'], 'milestones arm needs POST METRIC AT, such as 42 views 1000000\n'],
+    [['milestones', 'list', '42', '--url=x'], 'milestones list needs POST METRIC, such as 42 views\n'],
+    [['milestones', 'list', '42', 'views', '7'], 'unexpected 7: a gateway is given as --url http://127.0.0.1:3000\n'],
     [['sink', 'adpot'], 'unknown command sink adpot; did you mean sink adopt? See tallycast --help\n'],
     [['sink', 'off', '--ulr', 'x'], 'unknown flag --ulr; did you mean --url? See tallycast --help\n'],
     [['sink', 'off', 'now'], 'unexpected now: a gateway is given as --url http://127.0.0.1:3000\n'],

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { bucketOf } from '../../src/counters/bucket-of.js';
 import { ARMED_MAX, ARMED_PER_BUCKET_MAX, MILESTONES_MAX } from '../../src/counters/milestones.js';
 import { closeClients, connect, expectOk } from '../support/clients.js';
+import { runCommand } from '../support/command.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { ADMIN_TOKEN, administer, arm, armNew, readMilestones, readWinners } from '../support/milestones.js';
 import { until } from '../support/until.js';
@@ -201,6 +202,31 @@ describe('a bad request for milestones', () => {
       expect(status).toBe(401);
     }
     expect(await readMilestones(gateway.url, 'guarded', 'views')).toEqual({ armed: [], reached: [] });
+  });
+});
+
+describe('commands for milestones', () => {
+  it('a milestone is armed, listed and disarmed by commands', async () => {
+    const env = { ADMIN_TOKEN, TALLYCAST_URL: gateway.url };
+    const print = (line: object) => ({ status: 0, stdout: `${JSON.stringify(line)}\n`, stderr: '' });
+    const milestones = (...args: string[]) => runCommand(['milestones', ...args], env);
+    const armed = print({ post: '-5', metric: 'views', armed: [3] });
+    expect(await milestones('arm', '-5', 'views', '3')).toEqual(armed);
+    expect(await milestones('arm', '-5', 'views', '3', '--url', gateway.url)).toEqual(armed);
+    expect(await milestones('list', '-5', 'views')).toEqual(print({ armed: [3], reached: [] }));
+    expect(await milestones('disarm', '-5', 'views', '3')).toEqual(print({ done: true }));
+    expect(await milestones('list', '-5', 'views')).toEqual(print({ armed: [], reached: [] }));
+  });
+
+  it('a command that the gateway rejects prints why, and exits with code 1', async () => {
+    const env = { ADMIN_TOKEN, TALLYCAST_URL: gateway.url };
+    for (const at of ['0', '1.5', 'many', '9007199254740993']) {
+      expect(await runCommand(['milestones', 'arm', '42', 'views', at], env)).toEqual({
+        status: 1,
+        stdout: '',
+        stderr: `BAD_REQUEST: at ${AT_RULE}\n`,
+      });
+    }
   });
 });
 

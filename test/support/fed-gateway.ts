@@ -60,7 +60,7 @@ export async function requestAdmin(
   path: '/admin/audit' | `/admin/sinks/${'adopt' | 'off' | 'retry'}`,
   print: (line: string) => void = () => undefined,
 ): Promise<unknown> {
-  return await runRemotely(path, url, { ADMIN_TOKEN }, print);
+  return await runRemotely({ method: 'POST', path, body: null }, url, { ADMIN_TOKEN }, print);
 }
 
 /** Runs a command of `tallycast` for this gateway. @returns what it prints, or its error line */
