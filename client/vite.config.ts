@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { defineConfig, type Plugin } from 'vite';
+import { defineConfig, type EnvironmentOptions, type Plugin } from 'vite';
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 /** The modules that work without the address of their file. */
@@ -28,7 +28,7 @@ const markCommonJs: Plugin = {
 const compactStyles: Plugin = {
   name: 'compact-styles',
   transform(code, id) {
-    if (!id.endsWith('/widgets/styles.ts')) return undefined;
+    if (!/\/widgets\/(milestone-)?styles\.ts$/.test(id)) return undefined;
     const compact = (css: string): string =>
       css.replace(/\s*\n\s*/g, '').replace(/([:;,]) | (?=\{)|(?<=\{) |;? ?(?=\})/g, '$1');
     // The source map stays right for all but the lines of the style sheet.
@@ -36,15 +36,42 @@ const compactStyles: Plugin = {
   },
 };
 
+/** Stands for the import of the milestones while Vite analyses the modules, as long as it is, so that source maps stay right. */
+const IMPORT = '__importTheMilestone()';
+
 /**
- * Three builds of the same source. The modules of the package share chunks, and leave React to the page; those for
+ * Keeps the import of the milestones as it is: a file of its own for the script and for the modules. Vite would wrap the import into
+ * 700 bytes that preload style sheets, of which there are none.
+ */
+const plainImport: Plugin = {
+  name: 'plain-import',
+  transform(code, id) {
+    if (!id.endsWith('/widgets/live-milestone.ts')) return undefined;
+    return { code: code.replace(/import\(["']\.\/milestone\.js["']\)/, IMPORT), map: null };
+  },
+  renderChunk(code, { fileName }) {
+    if (!code.includes(IMPORT)) return null;
+    const path = fileName.startsWith('shared/') ? '../milestone.js' : './milestone.js';
+    return { code: code.replace(IMPORT, `import('${path}')`), map: null };
+  },
+};
+
+/** A build of one file. */
+function toScript(name: string, entry: string): EnvironmentOptions {
+  const output = [at('dist'), at('../dist/client')].map((dir) => ({ ...names, dir }));
+  const rolldownOptions = { input: { [name]: at(entry) }, output };
+  return { consumer: 'client', build: { emptyOutDir: false, rolldownOptions } };
+}
+
+/**
+ * Four builds of the same source. The modules of the package share chunks, and leave React to the page; those for
  * `require` leave out the widgets, which need the address of their file. `tallycast.js` has the widgets with everything in
- * one file: it is in the package, and in dist/client, which the gateway serves.
+ * one file, but for the milestones: both are in the package, and in dist/client, which the gateway serves.
  */
 export default defineConfig({
   root: at('.'),
   logLevel: 'warn',
-  plugins: [compactStyles, markCommonJs],
+  plugins: [compactStyles, markCommonJs, plainImport],
   builder: {},
   environments: {
     client: {
@@ -68,19 +95,8 @@ export default defineConfig({
         rolldownOptions: { input: modules, ...withReact, output: { ...names, format: 'cjs' } },
       },
     },
-    script: {
-      consumer: 'client',
-      build: {
-        emptyOutDir: false,
-        rolldownOptions: {
-          input: { tallycast: at('src/widgets.ts') },
-          output: [
-            { ...names, dir: at('dist') },
-            { ...names, dir: at('../dist/client') },
-          ],
-        },
-      },
-    },
+    script: toScript('tallycast', 'src/widgets.ts'),
+    milestone: toScript('milestone', 'src/widgets/milestone.ts'),
   },
   build: {
     outDir: at('dist'),

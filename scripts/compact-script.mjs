@@ -5,8 +5,9 @@ import { basename, join } from 'node:path';
 import { minify } from 'terser';
 import ts from 'typescript';
 
-/** The gateway serves it; the package has a copy. */
-const SCRIPT = 'dist/client/tallycast.js';
+/** The gateway serves them; the package has copies. */
+const FOLDER = 'dist/client';
+const SCRIPTS = ['tallycast.js', 'milestone.js'];
 const PACKAGE = 'client/dist';
 /** The modules that have code of their own, but for the hooks, which use nothing but what pages use, too. */
 const MODULES = 'client/dist/shared';
@@ -64,6 +65,8 @@ async function compact(file) {
   writeFileSync(`${file}.map`, map);
 }
 
-await compact(SCRIPT);
-for (const ending of ['', '.map']) copyFileSync(SCRIPT + ending, join(PACKAGE, `tallycast.js${ending}`));
+for (const script of SCRIPTS) {
+  await compact(join(FOLDER, script));
+  for (const name of [script, `${script}.map`]) copyFileSync(join(FOLDER, name), join(PACKAGE, name));
+}
 for (const name of readdirSync(MODULES)) if (name.endsWith('.js')) await compact(join(MODULES, name));

@@ -1,18 +1,10 @@
+import type { MilestoneEvent } from '../../src/protocol/messages.js';
 import type { Clock } from './environment.js';
 
 /** The count of a metric first reached `n`, which an operator has armed on the gateway as a milestone. */
-export interface Milestone extends MilestoneEvent {
+export interface Milestone extends Omit<MilestoneEvent, 'v'> {
   /** Whether an operation of this actor reached it. That is certain once `Post.milestones` says `final`. */
   readonly mine: boolean;
-}
-
-/** The gateway's event. It does not say whose operation it was. */
-export interface MilestoneEvent {
-  readonly post: string;
-  readonly metric: string;
-  readonly n: number;
-  /** When it was reached: RFC 3339 in UTC. */
-  readonly at: string;
 }
 
 /** A milestone in the gateway's list. */
@@ -63,7 +55,7 @@ export function joinMilestones(
 ): MilestoneSources {
   const reported = new Set<string>();
   let reading = Promise.resolve();
-  const reportOnce = ({ post, metric, n, at }: MilestoneEvent, mine: boolean): void => {
+  const reportOnce = ({ post, metric, n, at }: Omit<MilestoneEvent, 'v'>, mine: boolean): void => {
     const key = [post, metric, n].join();
     if (reported.has(key)) return;
     if (reported.size >= REPORTED_MAX) reported.clear();

@@ -1,6 +1,13 @@
 import type { ErrorBody } from '../../src/protocol/errors.js';
-import type { Failure, MetricRules, MineEvent, SubscribeResponse, Update } from '../../src/protocol/messages.js';
-import type { MilestoneEvent, MilestoneList } from './milestones.js';
+import type {
+  Failure,
+  MetricRules,
+  MilestoneEvent,
+  MineEvent,
+  SubscribeResponse,
+  Update,
+} from '../../src/protocol/messages.js';
+import type { MilestoneList } from './milestones.js';
 
 /** See "Connection" in docs/protocol.md. */
 export interface Credentials {

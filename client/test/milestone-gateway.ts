@@ -1,8 +1,9 @@
+import type { MilestoneEvent } from '../../src/protocol/messages.js';
 import type { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import type { Random } from '../../test/support/random.js';
 import { Client } from '../src/client.js';
 import type { LiveCounts } from '../src/live-counts.js';
-import type { MilestoneEvent, MilestoneList } from '../src/milestones.js';
+import type { MilestoneList } from '../src/milestones.js';
 import type {
   Acknowledgement,
   ClientOperation,
@@ -84,7 +85,7 @@ export class MilestoneGateway {
 
   #reach(n: number, winner: string): void {
     const at = new Date(EPOCH_MS + this.clock.nowMs()).toISOString();
-    const event: MilestoneEvent = { post: 'p', metric: 'views', n, at };
+    const event: MilestoneEvent = { post: 'p', metric: 'views', n, v: this.#v, at };
     const lostTo = new Set(ACTORS);
     this.reached.push({ n, winner, v: this.#v, at, lostTo });
     for (const [actor, viewer] of this.#viewers) {

@@ -20,7 +20,7 @@ export interface LiveFailure {
 }
 
 /** A server has no elements: there the classes are only named. */
-const Base = typeof HTMLElement === 'undefined' ? (Object as unknown as typeof HTMLElement) : HTMLElement;
+export const Base = typeof HTMLElement === 'undefined' ? (Object as unknown as typeof HTMLElement) : HTMLElement;
 
 /** Shows something of a post. The post is subscribed while the element is near the viewport. */
 export abstract class LiveElement extends Base {

@@ -2,6 +2,7 @@ import type { LiveCounts } from '../api.js';
 import { LiveChoice } from './live-choice.js';
 import { LiveCount } from './live-count.js';
 import { LiveLike } from './live-like.js';
+import { LiveMilestone } from './live-milestone.js';
 import { LiveViewers } from './live-viewers.js';
 import { setClientFactory } from './page-client.js';
 
@@ -13,4 +14,5 @@ export function registerElements(create: () => LiveCounts): void {
   customElements.define('live-viewers', LiveViewers);
   customElements.define('live-like', LiveLike);
   customElements.define('live-choice', LiveChoice);
+  customElements.define('live-milestone', LiveMilestone);
 }
