@@ -4,16 +4,8 @@ import { closeClients } from '../support/clients.js';
 import { startGateway, stopAll } from '../support/gateway-process.js';
 import { readMetric } from '../support/metrics.js';
 import { Random } from '../support/random.js';
-import { type Sentinels, startSentinels } from '../support/redis-sentinel.js';
-import {
-  withClient,
-  type RedisServer,
-  startRedis,
-  startReplica,
-  stopRedis,
-  untilInSync,
-} from '../support/redis-server.js';
-import { until } from '../support/until.js';
+import { MonitoredPrimary } from '../support/monitored-primary.js';
+import { stopRedis } from '../support/redis-server.js';
 import { GatewaysUnderLoad } from './gateways-under-load.js';
 
 const SOCKETS = 20;
@@ -26,14 +18,6 @@ const HANGS_EVERY = 2;
 const ACKNOWLEDGED_MAX = 1_000;
 /** Acknowledged operations that a promoted replica lacks, at least. */
 const MISSING = 300;
-/** With a shorter time, sentinels on a busy machine fail over from a primary that has just been promoted. */
-const DOWN_AFTER_MS = 1_000;
-/** Sentinels correct the primary of a replica after four periods. This one makes them correct it soon. */
-const PUBLISH_MS = 200;
-/** This period keeps sentinels from correcting a replica that the test has detached. */
-const PUBLISH_SELDOM_MS = 60_000;
-/** A port on which no server listens. */
-const UNUSED_PORT = 1;
 /** Operations are rejected after 5 s. A failover on a slow machine takes longer, so the gateways wait longer. */
 const TIME_SCALE = 3;
 
@@ -108,60 +92,6 @@ async function failOverCommitted(): Promise<void> {
   }
   expect(await sumAt(urls, 'tallycast_lost_batches_total')).toBe(0);
   expect(await sumAt(urls, 'tallycast_unknown_outcome_operations_total')).toBe(0);
-}
-
-/** A primary and its replicas, monitored by three sentinels. */
-class MonitoredPrimary {
-  private constructor(
-    readonly sentinels: Sentinels,
-    private readonly servers: readonly RedisServer[],
-    private primary: RedisServer,
-  ) {}
-
-  static async start(replicas: number): Promise<MonitoredPrimary> {
-    const primary = await startRedis();
-    const others = await Promise.all(Array.from({ length: replicas }, () => startReplica(primary)));
-    const sentinels = await startSentinels(primary, { downAfterMs: DOWN_AFTER_MS });
-    return new MonitoredPrimary(sentinels, [primary, ...others], primary);
-  }
-
-  /** Ends the primary, and starts it again once another one is elected. The sentinels make it a replica. */
-  async failOver(hangs: boolean): Promise<void> {
-    const old = this.primary;
-    await old.kill(hangs ? 'SIGSTOP' : 'SIGKILL');
-    await this.#publishEvery(PUBLISH_MS);
-    const isElected = async (): Promise<boolean> => {
-      const { port } = await this.sentinels.readPrimary();
-      this.primary = this.servers.find((server) => server.port === port)!;
-      return this.primary !== old;
-    };
-    await until(isElected, 'another primary is elected');
-    await (hangs ? old.kill('SIGCONT') : old.restart());
-  }
-
-  async untilAllReplicate(): Promise<void> {
-    await Promise.all(this.#replicas.map((replica) => untilInSync(replica, this.primary)));
-    await this.sentinels.untilHealthy(this.#replicas.length);
-  }
-
-  /** Stops replication until the next failover has ended. */
-  async detachReplica(): Promise<void> {
-    await this.#publishEvery(PUBLISH_SELDOM_MS);
-    for (const replica of this.#replicas) {
-      await withClient(replica, (client) => client.replicaof(replica.host, UNUSED_PORT));
-    }
-  }
-
-  get #replicas(): RedisServer[] {
-    return this.servers.filter((server) => server !== this.primary);
-  }
-
-  async #publishEvery(ms: number): Promise<void> {
-    const period = ['PUBLISH-PERIOD', ms];
-    for (const sentinel of this.sentinels.sentinels) {
-      await withClient(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...period));
-    }
-  }
 }
 
 async function startGateways({ sentinels }: MonitoredPrimary, ack: string): Promise<string[]> {
