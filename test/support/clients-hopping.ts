@@ -26,8 +26,8 @@ export class HoppingCrowd {
     for (const client of this.crowd.clients) {
       stayOnOneTransport(client);
       const { onAcknowledged } = client;
-      client.onAcknowledged = () => {
-        onAcknowledged?.();
+      client.onAcknowledged = (...acknowledgement) => {
+        onAcknowledged?.(...acknowledgement);
         if (this.#hopping && random.chance(1 / ACKNOWLEDGEMENTS_PER_HOP)) this.#hopOne();
       };
       this.#hop(client);
@@ -68,13 +68,9 @@ export class HoppingCrowd {
   }
 
   #hop(client: LedgerClient): void {
-    const { socket } = client;
     const to = this.random.pick(this.urls.filter((url) => url !== this.#at.get(client) && !this.#closed.has(url)));
     this.#at.set(client, to);
-    socket.disconnect();
-    // The manager connects to this URI next. It is private only in the types.
-    (socket.io as unknown as { uri: string }).uri = to;
-    socket.connect();
+    client.moveTo(to);
   }
 }
 

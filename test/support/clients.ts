@@ -160,7 +160,7 @@ export class LedgerClient {
   readonly socket: Client;
   readonly byes: ByeEvent[] = [];
   /** Called after each acknowledgement. */
-  onAcknowledged: (() => void) | null = null;
+  onAcknowledged: ((response: OperationResponse, act: Action) => void) | null = null;
   duplicates = 0;
   rejections = 0;
   readonly #unacknowledged = new Map<number, NumberedOperation>();
@@ -193,6 +193,19 @@ export class LedgerClient {
     if (this.socket.connected && this.#retryTimer === null) this.#send(operation);
   }
 
+  /** The seq of its last operation; 0: it has none. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /** Leaves its gateway for another one, and sends there what is not acknowledged. */
+  moveTo(url: string): void {
+    this.socket.disconnect();
+    // The manager connects to this URI next. It is private only in the types.
+    (this.socket.io as unknown as { uri: string }).uri = url;
+    this.socket.connect();
+  }
+
   /** Resolves when all operations are acknowledged; rejects if one got a final error. */
   untilAcknowledged(): Promise<void> {
     if (this.#failure !== null) return Promise.reject(this.#failure);
@@ -219,11 +232,11 @@ export class LedgerClient {
     } else this.socket.emit(act.event, { post: act.post, seq }, answered);
   }
 
-  #acknowledge({ act, seq }: NumberedOperation, { duplicate }: OperationResponse): void {
+  #acknowledge({ act, seq }: NumberedOperation, response: OperationResponse): void {
     if (!this.#unacknowledged.delete(seq)) return;
     this.acknowledged.record(act);
-    if (duplicate) this.duplicates += 1;
-    this.onAcknowledged?.();
+    if (response.duplicate) this.duplicates += 1;
+    this.onAcknowledged?.(response, act);
     if (this.unacknowledged === 0) for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 
