@@ -12,7 +12,6 @@ import { EMPTY, merge } from 'rxjs';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator } from '../access/authenticator.js';
 import { BotFilter } from '../access/bot-filter.js';
-import { type CreationLimits, CreationLimiter } from '../access/creation-limiter.js';
 import { GuestPolicy } from '../access/guest-policy.js';
 import { KeySet } from '../access/key-set.js';
 import { OriginPolicy } from '../access/origin-policy.js';
@@ -23,7 +22,6 @@ import { VisitorSecrets } from '../access/visitor-secrets.js';
 import { TokenVerifier } from '../access/token-verifier.js';
 import { type Clock, systemClock } from '../common/clock.js';
 import { ActorStreams } from '../fanout/actor-streams.js';
-import { Fanout } from '../fanout/fanout.js';
 import { GuardedClock } from '../common/guarded-clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
 import { Ingest } from '../ingest/ingest.js';
@@ -57,6 +55,7 @@ import {
 } from '../config/injection-tokens.js';
 import { openRedis, openStore } from './open-store.js';
 import { openVisitorSecrets } from './open-visitor-secrets.js';
+import { provideFanout } from './provide-fanout.js';
 import { provideLog } from './provide-log.js';
 import { random64 } from './random64.js';
 
@@ -196,20 +195,6 @@ async function createSinks({ changeStore }: CopyableStore, clock: Clock, setting
   return NO_SINKS;
 }
 
-function creationLimits(settings: Settings): CreationLimits {
-  const { jwt, maxOpsPerAddress, maxConnectionsPerAddress, maxPostsPerConnection, buckets, workers } = settings;
-  return {
-    postsPerMinute: settings.maxNewPostsPerAddress,
-    // Actors that tokens name are exempt.
-    actorsPerMinute: jwt === null || settings.guestMetrics.length > 0 ? settings.maxNewActorsPerAddress : 0,
-    watchedMax: maxConnectionsPerAddress * maxPostsPerConnection,
-    // Without a limit on operations, addresses are trusted.
-    limitsMarks: maxOpsPerAddress > 0,
-    buckets,
-    workers,
-  };
-}
-
 function provideStore(settings: Settings): Provider[] {
   return [
     {
@@ -269,32 +254,11 @@ function provideCounting(settings: Settings): Provider[] {
     },
     {
       provide: MilestoneMonitor,
-      useFactory: (ingest: Ingest) =>
-        new MilestoneMonitor(ingest.committed, metrics, (message) => new Logger('milestones').log(message)),
-      inject: [Ingest],
-    },
-  ];
-}
-
-function provideFanout(settings: Settings): Provider[] {
-  const { live, metrics, tickMs } = settings;
-  return [
-    {
-      provide: Presence,
-      useFactory: (clock: Clock) => new Presence(clock, live === 'people'),
-      inject: [CLOCK],
-    },
-    {
-      provide: Fanout,
-      useFactory: (store: CounterStore, presence: Presence, clock: Clock) =>
-        new Fanout(store, presence, clock, metrics, tickMs),
-      inject: [STORE, Presence, CLOCK],
-    },
-    {
-      provide: CreationLimiter,
-      useFactory: (clock: Clock, suspicions: SuspicionLog, fanout: Fanout) =>
-        new CreationLimiter(creationLimits(settings), clock, suspicions, (post) => fanout.hasCounts(post)),
-      inject: [CLOCK, SuspicionLog, Fanout],
+      useFactory: (ingest: Ingest, aggregator: Aggregator | null) => {
+        const committed = merge(ingest.committed, aggregator?.committed ?? EMPTY);
+        return new MilestoneMonitor(committed, metrics, (message) => new Logger('milestones').log(message));
+      },
+      inject: [Ingest, AGGREGATOR],
     },
   ];
 }

@@ -1,7 +1,12 @@
 import type { Observable } from 'rxjs';
 import type { Metrics } from '../counters/metrics.js';
-import { DUPLICATE, REACHED } from '../counters/operation.js';
+import { DUPLICATE, type Operation, REACHED } from '../counters/operation.js';
 import type { CommittedBatch } from './ingest-events.js';
+
+/** Operations that were committed together, and what became of them. */
+type Committed = Pick<CommittedBatch, 'outcomes' | 'counts'> & {
+  readonly operations: readonly Pick<Operation, 'post' | 'metric'>[];
+};
 
 /** Reports operations of this gateway that reached a milestone. Cost: a comparison an operation. */
 export class MilestoneMonitor {
@@ -9,7 +14,7 @@ export class MilestoneMonitor {
   operations = 0;
 
   constructor(
-    committed: Observable<CommittedBatch>,
+    committed: Observable<Committed>,
     private readonly metrics: Metrics,
     private readonly log: (message: string) => void,
   ) {
@@ -21,7 +26,7 @@ export class MilestoneMonitor {
     });
   }
 
-  #report({ operations, counts }: CommittedBatch, index: number): void {
+  #report({ operations, counts }: Committed, index: number): void {
     const { post, metric } = operations[index]!;
     this.operations += 1;
     const { name } = this.metrics.list[metric]!;

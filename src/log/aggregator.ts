@@ -8,6 +8,7 @@ import { Lease } from '../store/lease.js';
 import type { StoreBehindLog } from '../store/store-behind-log.js';
 import type { EventLog } from './event-log.js';
 import { PageReads } from './page-reads.js';
+import { type CommittedEvents, listChangedToggles } from './changed-toggles.js';
 import {
   PartitionReader,
   PositionMoved,
@@ -61,6 +62,8 @@ export class Aggregator {
   readonly #toggled = new Subject<readonly RemoteToggle[]>();
   /** Toggles that events have changed. Their actors may have connections to any gateway. */
   readonly toggled: Observable<readonly RemoteToggle[]> = this.#toggled;
+  readonly #committed = new Subject<CommittedEvents>();
+  readonly committed: Observable<CommittedEvents> = this.#committed;
   readonly #readers: readonly PartitionReader[];
   #isFillingUp = false;
   #fillTimer: Timer | null = null;
@@ -77,7 +80,7 @@ export class Aggregator {
     const { clock, partitions } = options;
     const reads = new PageReads(log, clock, rules.pageEventsMax);
     const listener: ReaderListener = {
-      applied: (events, toggles) => this.#count(events, toggles),
+      applied: (events, committed) => this.#count(events, committed),
       missed: (ranges) => this.#miss(ranges),
       failed: (error) => this.#reportFailure(error),
     };
@@ -130,8 +133,10 @@ export class Aggregator {
     this.#fillTimer = this.options.clock.after(FILL_CHECK_MS, () => void this.#checkFill());
   }
 
-  #count(events: number, toggles: readonly RemoteToggle[]): void {
+  #count(events: number, committed: CommittedEvents): void {
     this.stats.appliedEvents += events;
+    this.#committed.next(committed);
+    const toggles = listChangedToggles(committed.operations, committed.outcomes, this.options.metrics);
     if (toggles.length > 0) this.#toggled.next(toggles);
   }
 

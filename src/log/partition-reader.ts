@@ -2,11 +2,10 @@ import { Backoff } from '../common/backoff.js';
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { Metrics } from '../counters/metrics.js';
-import type { RemoteToggle } from '../counters/replication/delta.js';
 import type { Lease } from '../store/lease.js';
 import type { StoreBehindLog } from '../store/store-behind-log.js';
 import { type BucketBatch, type BucketEntry, buildBatch } from './bucket-batch.js';
-import { listChangedToggles } from './changed-toggles.js';
+import type { CommittedEvents } from './changed-toggles.js';
 import { type DecodedPage, decodePage } from './decoded-page.js';
 import type { EventLog, LogPage } from './event-log.js';
 import type { PageReads } from './page-reads.js';
@@ -61,8 +60,8 @@ export interface PartitionReaderOptions {
 }
 
 export interface ReaderListener {
-  /** Events were counted, and toggles changed by them. */
-  applied(events: number, toggles: readonly RemoteToggle[]): void;
+  /** Events were counted, by these operations. */
+  applied(events: number, committed: CommittedEvents): void;
   /** Events of the partition were trimmed before they were counted in some of its buckets. */
   missed(buckets: number): void;
   failed(error: unknown): void;
@@ -264,7 +263,7 @@ export class PartitionReader {
     if (result.kind === 'unsum' && hasSums) return false;
     if (result.kind !== 'applied') throw new PositionMoved(`bucket ${bucket} is at ${result.last}, not ${position}`);
     state.position = upTo;
-    this.options.listener.applied(events, listChangedToggles(operations, result.outcomes, this.options.metrics));
+    this.options.listener.applied(events, { operations, ...result });
     return true;
   }
 

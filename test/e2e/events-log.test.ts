@@ -1,9 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { digest64 } from '../../src/common/digest64.js';
+import { toInt64 } from '../../src/counters/ids.js';
 import type { MineEvent } from '../../src/protocol/messages.js';
 import { type Client, closeClients, connect, expectOk, parseTotals, untilConnected } from '../support/clients.js';
 import { allAccepted, postEvents, readCount } from '../support/events.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
 import { countOperations, readMetrics } from '../support/metrics.js';
+import { ADMIN_TOKEN, armNew, readWinners } from '../support/milestones.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
@@ -18,7 +21,7 @@ describe('a gateway with a log', () => {
   beforeAll(async () => {
     log = await startRedis();
     const limits = { TRUST_PROXY: '127.0.0.1', MAX_NEW_POSTS_PER_ADDRESS: String(NEW_POSTS_MAX) };
-    gateway = await startGateway({ LOG_URL: log.url, LOG_MS: '20', METRICS, ...limits });
+    gateway = await startGateway({ LOG_URL: log.url, LOG_MS: '20', METRICS, ADMIN_TOKEN, ...limits });
   });
 
   afterAll(async () => {
@@ -44,6 +47,26 @@ describe('a gateway with a log', () => {
     expect(await postEvents(gateway.url, { actor: 'ada', events })).toEqual(allAccepted(2));
     await until(() => mine.length > 0 && likes === 1, 'the like is shown');
     expect(mine).toEqual([{ post: 'seen', metric: 'likes', on: true }]);
+  });
+
+  it('of events in the log that pass a milestone one is the winner, and the metrics report it', async () => {
+    await armNew(gateway.url, 'raffle', 'views', 30);
+    await armNew(gateway.url, 'raffle', 'readers', 3);
+    const name = 'tallycast_milestones_reached_total';
+    const before = (await readMetrics(gateway.url)).get(name)!;
+    const views = Array.from({ length: 10 }, () => ({ post: 'raffle' }));
+    const events = [{ post: 'raffle', metric: 'readers' }, ...views];
+    const actors = Array.from({ length: 6 }, (_, i) => `runner-${i}`);
+    const answers = await Promise.all(actors.map((actor) => postEvents(gateway.url, { actor, events })));
+    expect(answers).toEqual(actors.map(() => allAccepted(events.length)));
+    await until(async () => (await readCount(gateway.url, 'raffle', 'views')) === 60, 'all are counted');
+    // The log does not keep who adds to a tally.
+    const byViews = await readWinners(gateway.url, 'raffle', 'views');
+    expect(byViews).toMatchObject({ armed: [], reached: [{ n: 30, total: 30, value: 1, kind: 'add', actor: null }] });
+    const byReaders = await readWinners(gateway.url, 'raffle', 'readers');
+    expect(byReaders).toMatchObject({ armed: [], reached: [{ n: 3, total: 3, kind: 'set' }] });
+    expect(actors.map((actor) => String(toInt64(digest64(actor))))).toContain(byReaders.reached[0]!.actor);
+    await until(async () => (await readMetrics(gateway.url)).get(name) === before + 2, 'the metrics have them');
   });
 
   it('uniques count an actor once, and a choice notifies its actor of the option that it has put off', async () => {
