@@ -23,7 +23,7 @@ const METRIC = 1;
 const BATCHES = (2 * VIEWS) / 3;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 
-/** Who views a post. Seqs of a session are compared in all posts of a bucket, so each post has its own. */
+/** A post and the session that views it. Seqs of a session are compared in all posts of a bucket, so each post has its own. */
 interface Racer {
   readonly post: string;
   readonly session: Key64;
