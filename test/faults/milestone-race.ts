@@ -8,8 +8,8 @@ export type RacedMetric = 'views' | 'likes';
 
 /** Many values, so that sums show which operations they are of. */
 const BY_MAX = 1_000;
-/** Clients act within this time. */
-const SPREAD_MS = 500;
+/** Clients act within this time for each of them. With less, batches would be large, and seldom known completely. */
+const SPREAD_MS = 2.5;
 /** Probability that a client leaves its gateway before it is acknowledged. */
 const HOP = 1 / 20;
 /** Probability that a client takes its like back, and likes again. */
@@ -95,7 +95,7 @@ export class MilestoneRace {
       operation.ack = ack;
       this.acknowledged += 1;
     };
-    await pause(this.random.below(SPREAD_MS));
+    await pause(this.random.below(SPREAD_MS * this.clients.length));
     for (const { act } of own) client.act(act);
     if (this.random.chance(HOP)) client.moveTo(this.random.pick(urls));
     await client.untilAcknowledged();

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { closeClients, LedgerClient, untilConnected } from '../support/clients.js';
-import { FAST_RECONNECT } from '../support/clients-crowd.js';
 import { stopAll } from '../support/gateway-process.js';
 import { ADMIN_TOKEN } from '../support/milestones.js';
 import { MonitoredPrimary } from '../support/monitored-primary.js';
@@ -23,6 +22,8 @@ const FAILOVER_EVERY = 4;
 const NO_KILL_EVERY = 3;
 /** Clients like in every third race, and else add. */
 const LIKES_EVERY = 3;
+/** The clients of a killed gateway must not take the CPU that it needs to start again. */
+const RECONNECT = { reconnectionDelay: 200, reconnectionDelayMax: 1_000 };
 const ENV = {
   ACK: 'replicated',
   ADMIN_TOKEN,
@@ -51,7 +52,7 @@ describe(`${CLIENTS} clients at ${GATEWAYS} gateways that race to a milestone`, 
     gateways = await Promise.all(Array.from({ length: GATEWAYS }, () => LossyGateway.start(env, random)));
     urls = gateways.map(({ url }) => url);
     clientUrls = gateways.map(({ clientUrl }) => clientUrl);
-    const options = { ...FAST_RECONNECT, transports: ['websocket'] };
+    const options = { ...RECONNECT, transports: ['websocket'] };
     clients = Array.from(
       { length: CLIENTS },
       (_, i) => new LedgerClient(clientUrls[i % GATEWAYS]!, String(1 + i), options),
