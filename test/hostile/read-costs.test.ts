@@ -71,7 +71,7 @@ it('100 requests with consistency=all do not block other requests', async () => 
   expect(new Set(statuses)).toEqual(new Set([200, 429]));
 });
 
-it('badges cost an address as much as other reads of a count', async () => {
+it('badges and milestones cost an address as much as other reads of a count', async () => {
   // Time passes at a hundredth of its speed, so that tokens do not come back meanwhile.
   const slow = await startGateway({ TRUST_PROXY: '127.0.0.1' }, { timeScale: 100 });
   const count = async (metric: string, address: string): Promise<number> => {
@@ -82,7 +82,13 @@ it('badges cost an address as much as other reads of a count', async () => {
     for (const { status, body } of rejected) expect([status, body]).toEqual([429, expect.stringContaining('reads')]);
     return answers.length - rejected.length;
   };
-  const badges = await count('views.svg', '203.0.113.5');
-  expect(badges).toBeLessThan(600);
-  expect(Math.abs(badges - (await count('views', '203.0.113.6')))).toBeLessThan(100);
+  const counts = await count('views', '203.0.113.6');
+  for (const [path, address] of [
+    ['views.svg', '203.0.113.5'],
+    ['views/milestones', '203.0.113.7'],
+  ] as const) {
+    const reads = await count(path, address);
+    expect(reads).toBeLessThan(600);
+    expect(Math.abs(reads - counts)).toBeLessThan(100);
+  }
 });

@@ -103,6 +103,7 @@ describe('with POST_SECRET', () => {
       `${post}/likes`,
       `${post}/live`,
       `${post}/likes.svg`,
+      `${post}/likes/milestones`,
       `counts?posts=${post}`,
       `stream?posts=${post}`,
     ]) {
