@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { Batch } from '../../src/counters/batch.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
 import { COUNT_MAX } from '../../src/counters/pn-counter.js';
+import { MsgpackReader } from '../../src/store/redis/codec/msgpack-reader.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { MilestonesView } from '../../src/store/milestone-store.js';
 import type { Random } from '../support/random.js';
@@ -16,6 +17,9 @@ const NEXT = 4;
 export class ArmedMilestones {
   /** Records that were compared: a test without any proves nothing. */
   records = 0;
+  /** Buckets whose field had a list, and those that had more than it may have. */
+  listed = 0;
+  unlisted = 0;
 
   constructor(
     private readonly history: History,
@@ -81,20 +85,38 @@ export class ArmedMilestones {
     }
   }
 
-  /** A bucket has the field and the keys only while it has milestones, and counts those that are armed. */
+  /**
+   * A bucket has the field and the keys only while it has milestones. The field counts those that are armed, and lists the least one of each
+   * metric of a post, or none.
+   */
   async checkFields(client: Redis): Promise<void> {
     const { buckets, metrics } = this.history.shape;
     for (let bucket = 0; bucket < buckets; bucket++) {
-      const posts = this.history.allPosts.filter((post) => bucketOf(post, buckets) === bucket);
-      const views = await Promise.all(
-        posts.flatMap((post) => metrics.list.map(({ index }) => this.reference.milestones.read(post, index))),
-      );
-      const armed = views.reduce((sum, view) => sum + view.armed.length, 0);
-      const records = views.reduce((sum, view) => sum + view.reached.length, 0);
-      const field = await client.hget(`tc:{${bucket}}`, 'milestones');
-      expect(field).toBe(armed + records > 0 ? String(armed) : null);
+      let [armed, records] = [0, 0];
+      const least: string[] = [];
+      for (const post of this.history.allPosts.filter((one) => bucketOf(one, buckets) === bucket)) {
+        for (const { index } of metrics.list) {
+          const view = await this.reference.milestones.read(post, index);
+          armed += view.armed.length;
+          records += view.reached.length;
+          if (view.armed.length > 0) least.push(`${post} ${index} ${view.armed[0]}`);
+        }
+      }
       const keys = ['milestones', 'milestone_records'].map((name) => client.exists(`tc:{${bucket}}:${name}`));
       expect(await Promise.all(keys)).toEqual([armed + records > 0 ? 1 : 0, records > 0 ? 1 : 0]);
+      const field = await client.hgetBuffer(`tc:{${bucket}}`, 'milestones');
+      expect(field === null).toBe(armed + records === 0);
+      if (field === null) continue;
+      const values = new MsgpackReader(field);
+      expect(values.readInteger()).toBe(armed);
+      if (values.isDone && armed > 0) {
+        this.unlisted += 1;
+        continue;
+      }
+      const listed: string[] = [];
+      while (!values.isDone) listed.push(`${values.readText()} ${values.readInteger()} ${values.readInteger()}`);
+      expect(listed.sort()).toEqual(least.sort());
+      this.listed += listed.length > 0 ? 1 : 0;
     }
   }
 }

@@ -85,8 +85,8 @@ async function compare(shape: Shape, seed: number): Promise<void> {
   }
 }
 
-/** Like `compare`, with milestones that are armed and disarmed in between. @returns how many records were compared */
-async function compareMilestones(shape: Shape, seed: number): Promise<number> {
+/** Like `compare`, with milestones that are armed and disarmed in between. */
+async function compareMilestones(shape: Shape, seed: number): Promise<ArmedMilestones> {
   await client.flushall();
   const random = new Random(seed);
   const history = new History(shape, random);
@@ -107,7 +107,7 @@ async function compareMilestones(shape: Shape, seed: number): Promise<number> {
   } finally {
     await Promise.all(stores.map((store) => store.close()));
   }
-  return milestones.records;
+  return milestones;
 }
 
 describe(`the Redis store (TEST_SEED=${SEED})`, () => {
@@ -127,10 +127,11 @@ describe(`the Redis store (TEST_SEED=${SEED})`, () => {
     `the Redis store reaches the milestones of the reference in ${HISTORIES} histories about %s`,
     async (_, shape, firstSeed) => {
       for (let seed = firstSeed; seed < firstSeed + HISTORIES; seed++) {
-        const records = await compareMilestones(shape, seed).catch((error: unknown) => {
+        const { records, listed, unlisted } = await compareMilestones(shape, seed).catch((error: unknown) => {
           throw new Error(`the history of seed ${seed}`, { cause: error });
         });
         expect(records).toBeGreaterThan(RECORDS_MIN);
+        expect(shape.metrics === SIXTEEN ? unlisted : listed).toBeGreaterThan(0);
       }
     },
     LIMIT_MS,

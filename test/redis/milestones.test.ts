@@ -249,15 +249,19 @@ describe('the commands of a commit', () => {
     }
   }
 
-  it('a bucket with milestones pays one HMGET a batch while any is armed, and then nothing', async () => {
+  it('a bucket pays no command more for milestones, and one HMGET a batch if they are armed for more than 16 metrics of posts', async () => {
     await store.commit(producer.batch(0, [view(OTHER)]));
     await countCommands(POST);
     const without = await countCommands(POST);
     expect(without.get('hmget')).toBeGreaterThan(0);
     await arm(1_000, VIEWS, OTHER);
+    for (const post of [POST, OTHER]) expect(await countCommands(post)).toEqual(without);
+    const others = Array.from({ length: 16 }, (_, i) => postIn(0, 2 + i));
+    for (const post of others) await arm(1_000, VIEWS, post);
     const withOneMore = new Map(without).set('hmget', without.get('hmget')! + 1);
-    expect(await countCommands(POST)).toEqual(withOneMore);
-    expect(await countCommands(OTHER)).toEqual(withOneMore);
+    for (const post of [POST, OTHER]) expect(await countCommands(post)).toEqual(withOneMore);
+    expect(await store.milestones.disarm(others[0]!, VIEWS, 1_000)).toBe(true);
+    for (const post of [POST, OTHER]) expect(await countCommands(post)).toEqual(without);
     await applied(store, producer.batch(0, [view(OTHER, 1_000)]));
     expect((await store.milestones.read(OTHER, VIEWS)).reached).toHaveLength(1);
     expect(await countCommands(OTHER)).toEqual(without);

@@ -18,7 +18,8 @@ local call, pack = redis.call, cmsgpack.pack
 local name, metric, n = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sizes, field = unpack(call('HMGET', bucket.key, FIELD_SIZES, FIELD_MILESTONES))
 bucket.set_sizes(sizes)
-milestones.open(field or '0')
+milestones.open(field or pack(0))
+milestones.create_writers()
 local by_metric = milestones.unpack_states(call('HGET', keys.track_key(bucket.key .. KEY_MILESTONES), name))
 local state = by_metric[metric] or { record_count = 0, armed = {} }
 by_metric[metric] = state
@@ -50,7 +51,8 @@ if not is_repeated then
   armed[#armed + 1] = n
   table.sort(armed)
   call('HSET', bucket.key .. KEY_MILESTONES, name, milestones.pack_states(by_metric))
+  milestones.change_list(name, metric, armed[1])
 end
 -- Written even if it was armed already, so that waiting for replicas after this call waits for the one that has armed it.
-milestones.write_armed_count(milestones.armed_count() + (is_repeated and 0 or 1))
+milestones.write_changed_field(is_repeated and 0 or 1)
 return pack(is_repeated and ARM_REPEATED or ARM_ARMED, unpack(armed))

@@ -63,7 +63,7 @@ local function repair(drift, post_count)
   local has_news = false
   if milestones.has_any then
     milestones.read(post_count)
-    has_news = milestones.prepare(changed_count)
+    has_news = milestones.is_armed and milestones.prepare(changed_count)
   end
   local watched_count = publish.filter_watched(changed_count, publish_after)
   keys.assert_slot_local()

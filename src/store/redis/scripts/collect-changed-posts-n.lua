@@ -130,6 +130,7 @@ local function collect(i)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_state, packed_history)
   milestones.open(milestones_field)
+  if milestones_field then milestones.create_writers() end
   local final, provisional = {}, nil
   if not bucket.is_recording then
     changed_posts.start()

@@ -129,7 +129,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if new_visits > 0 then visits.grow(new_visits) end
   if has_sets then members.grow() end
   if is_replicated then record_changes.prepare() end
-  local has_news = milestones.has_any and milestones.prepare(changed_count)
+  local has_news = milestones.is_armed and milestones.prepare(changed_count)
   local watched_count = publish.filter_watched(changed_count, publish_after)
   local due_ms = next_due_ms(publish_due)
   assert_slot_local()
@@ -194,7 +194,7 @@ local function commit(key, packed)
   if after == last then
     if milestones.has_any then
       milestones.read(current_batch.posts_count)
-      if apply_operations.prepare_milestones() then
+      if milestones.is_armed and apply_operations.prepare_milestones() then
         assert_slot_local()
         return pack(COMMIT_UNSUM, last)
       end

@@ -24,20 +24,23 @@ local function remove(armed)
   return false
 end
 
--- Members of the bucket's hash are removed before those of the other one, which this may empty: see commit-batches-n.lua.
+-- A key is emptied after the last command that names it: see commit-batches-n.lua.
 local function write(by_metric)
-  local entry, posts_left = milestones.pack_states(by_metric), call('HLEN', key)
-  if entry or posts_left > 1 then
-    milestones.write_armed_count(milestones.armed_count() - 1)
-  else
+  local entry = milestones.pack_states(by_metric)
+  if not entry and call('HLEN', key) == 1 then
     call('HDEL', bucket.key, FIELD_MILESTONES)
+    call('HDEL', key, name)
+    return
   end
   if entry then call('HSET', key, name, entry) else call('HDEL', key, name) end
+  milestones.change_list(name, metric, by_metric[metric].armed[1])
+  milestones.write_changed_field(-1)
 end
 
 local by_metric, was_armed = {}, false
 if field then
   milestones.open(field)
+  milestones.create_writers()
   by_metric = milestones.unpack_states(call('HGET', keys.track_key(key), name))
   was_armed = by_metric[metric] and remove(by_metric[metric].armed) or false
 end
@@ -46,7 +49,7 @@ if was_armed then
   write(by_metric)
 else
   -- Written again, so that waiting for replicas after this call waits for the one that has disarmed it.
-  call('HSET', bucket.key, FIELD_MILESTONES, field or '0')
+  call('HSET', bucket.key, FIELD_MILESTONES, field or cmsgpack.pack(0))
   if not field then call('HDEL', bucket.key, FIELD_MILESTONES) end
 end
 return was_armed and 1 or 0

@@ -171,7 +171,7 @@ local function merge(is_same)
   local has_news = false
   if milestones.has_any then
     milestones.read(counts.posts)
-    has_news = milestones.prepare(changed_count)
+    has_news = milestones.is_armed and milestones.prepare(changed_count)
   end
   local watched_count = publish.filter_watched(changed_count, publish_after)
   local due_ms = publish.next_due_ms(publish_due)

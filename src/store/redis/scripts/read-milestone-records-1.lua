@@ -22,6 +22,7 @@ end
 
 if field then
   milestones.open(field)
+  milestones.create_writers()
   local provisional, key = provisional_milestones.read_names(is_recording), keys.track_key(bucket.key .. KEY_MILESTONES)
   for _, name in ipairs(cjson.decode(ARGV[2])) do
     for metric, state in pairs(milestones.unpack_states(call('HGET', key, name))) do

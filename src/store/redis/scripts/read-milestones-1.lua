@@ -14,6 +14,7 @@ local field = call('HGET', bucket.key, FIELD_MILESTONES)
 local armed, records = {}, ''
 if field then
   milestones.open(field)
+  milestones.create_writers()
   local state = milestones.unpack_states(call('HGET', keys.track_key(bucket.key .. KEY_MILESTONES), name))[metric]
   armed = state and state.armed or {}
   if state and state.record_count > 0 then records = milestones.read_records(name, metric) end

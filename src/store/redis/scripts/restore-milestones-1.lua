@@ -12,7 +12,8 @@ local call, pack, unpack = redis.call, cmsgpack.pack, unpack
 local RECORD_VALUES = 12
 local values = msgpack.unpack_list(ARGV[2])
 local states_key, records_key = keys.track_key(bucket.key .. KEY_MILESTONES), keys.track_key(bucket.key .. KEY_MILESTONE_RECORDS)
-milestones.open(call('HGET', bucket.key, FIELD_MILESTONES) or '0')
+milestones.open(call('HGET', bucket.key, FIELD_MILESTONES) or pack(0))
+milestones.create_writers()
 local armed_count, entries, records = milestones.armed_count(), {}, {}
 
 local function disarm(armed, n)
@@ -48,7 +49,10 @@ while at < #values do
 end
 keys.assert_slot_local()
 for field, packed in pairs(records) do call('HSET', records_key, field, packed) end
-for name, by_metric in pairs(entries) do call('HSET', states_key, name, milestones.pack_states(by_metric)) end
+for name, by_metric in pairs(entries) do
+  call('HSET', states_key, name, milestones.pack_states(by_metric))
+  for metric, state in pairs(by_metric) do milestones.change_list(name, metric, state.armed[1]) end
+end
 -- Written even if nothing has changed, so that waiting for replicas after this call waits for the one that has restored them.
-milestones.write_armed_count(armed_count)
+milestones.write_changed_field(armed_count - milestones.armed_count())
 return 1

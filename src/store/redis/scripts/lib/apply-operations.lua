@@ -72,18 +72,23 @@ local function put_off(outcome, option, index, metric, member)
   return outcome + OUTCOME_SWITCHED + SWITCHED_FROM * option
 end
 
--- Created by the first call about a bucket with milestones: see lib/milestones.lua.
+-- Created by the first batch of which a post has a milestone: see lib/milestones.lua.
 local reach, sum_might_reach
-local function create_functions()
+
+-- To be called before `apply` if a post of the batch has a milestone that is armed.
+-- @return whether a sum of several operations may reach one: see mightReach in unnamed-crossings.ts
+local function prepare_milestones()
+  if reach then return current_batch.has_sums and sum_might_reach() end
+
   -- Records what a total has reached after an operation was applied.
+  -- @param least         the least threshold that is armed
   -- @param session, seq  empty and 0 if it has none
   -- @return its outcome now; nil if the gateway has to name the operations first
-  function reach(outcome, number, kind, index, metric, value, session, seq)
-    local least = milestones.least_armed(index, metric)
-    if not least then return outcome end
+  function reach(outcome, number, kind, index, metric, value, least, session, seq)
     local post, names_at, by, actor = records[index], current_batch.names_at, nil, nil
     local total = compute_total(post, metric)
     if total < least then return outcome end
+    milestones.create_writers()
     if kind < OPERATION_COUNT then by, actor, value = REACHED_BY_SET, values[members_at + value], kind end
     if kind == OPERATION_VISIT then value = 1 end
     local is_winner = milestones.names_winner(index, metric, total, value)
@@ -104,7 +109,7 @@ local function create_functions()
       if kind ~= OPERATION_PUT_OFF then
         if kind >= OPERATION_WITH_SESSION then kind, i = kind - OPERATION_WITH_SESSION, i + 2 end
         if kind == OPERATION_VISIT then value, i = 1, i + 2 elseif kind < OPERATION_COUNT then value = kind end
-        local least = value > 0 and milestones.least_armed(index, metric)
+        local least = value > 0 and milestones.least[index] and milestones.least[index][metric]
         if least then
           local id = index .. ' ' .. metric
           sums[id] = (sums[id] or compute_total(records[index], metric)) + value
@@ -114,12 +119,7 @@ local function create_functions()
     end
     return false
   end
-end
 
--- To be called before `apply` if the bucket has milestones.
--- @return whether a sum of several operations may reach one: see mightReach in unnamed-crossings.ts
-local function prepare_milestones()
-  if not reach then create_functions() end
   return current_batch.has_sums and sum_might_reach()
 end
 
@@ -129,7 +129,7 @@ local function apply()
   is_replicated, is_recording, records_members = bucket.own_region >= 0, bucket.is_recording, bucket.records_members
   local sessions_at, seqs_at, counted_at = current_batch.sessions_at, current_batch.seqs_at, current_batch.counted_at
   local number, i, last = 0, current_batch.operations_at + 1, #values
-  local is_duplicate, option, has_milestones = false, 0, milestones.has_any
+  local is_duplicate, option, has_milestones, least = false, 0, milestones.has_any, milestones.is_armed and milestones.least
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
     i = i + 4
@@ -150,17 +150,19 @@ local function apply()
       if kind == OPERATION_VISIT then i = i + 2 end
       if is_duplicate then
         outcomes[number] = on == 1 and OUTCOME_DUPLICATE + OUTCOME_ON or OUTCOME_DUPLICATE
-        if has_milestones and milestones.is_winner(index, metric, values[sessions_at + session], seq) then
-          outcomes[number] = outcomes[number] + OUTCOME_REACHED
+        if has_milestones then
+          milestones.create_writers()
+          if milestones.is_winner(index, metric, values[sessions_at + session], seq) then outcomes[number] = outcomes[number] + OUTCOME_REACHED end
         end
       elseif kind == OPERATION_VISIT then
         outcomes[number] = visit(index, metric, counted_at + value, values[i - 2], values[i - 1])
       else
         outcomes[number] = apply_one(kind, index, metric, value, on)
       end
-      if has_milestones and not is_duplicate and outcomes[number] % 2 == OUTCOME_APPLIED then
+      local n = least and least[index] and least[index][metric]
+      if n and not is_duplicate and outcomes[number] % 2 == OUTCOME_APPLIED then
         local name = session and values[sessions_at + session] or ''
-        outcomes[number] = reach(outcomes[number], number, kind, index, metric, value, name, seq or 0)
+        outcomes[number] = reach(outcomes[number], number, kind, index, metric, value, n, name, seq or 0)
         if not outcomes[number] then return nil end
       end
     end
