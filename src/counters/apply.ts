@@ -11,7 +11,7 @@ import {
   VISIT_MARKS_MAX,
 } from './bucket.js';
 import type { Metrics } from './metrics.js';
-import { hasReached, reachMilestones } from './milestones.js';
+import { hasReached, isAtMilestone, reachMilestones } from './milestones.js';
 import { APPLIED, buildSwitched, DUPLICATE, ON, type Operation, REACHED } from './operation.js';
 import { COUNT_MAX, countRights, increment } from './pn-counter.js';
 import { PostWorkingSet, type WorkingPost } from './post-working-set.js';
@@ -128,18 +128,19 @@ class Applying {
 
   /** To be called after the operation was applied. @returns REACHED if it is the one with which the total reaches a milestone */
   #reach({ state }: WorkingPost, { post, metric, actor, session, seq, kind, value }: Operation): number {
-    const { incarnation, milestones, changedPosts } = this.bucket;
+    const { milestones } = this.bucket;
     const before = milestones.get(post, metric);
     if (before === undefined) return 0;
     const total = computeTotal(state.metrics[metric]);
-    const { region, epoch } = incarnation;
+    if (!isAtMilestone(before, total)) return 0;
+    const { region, epoch } = this.bucket.incarnation;
     const operation = { actor, session, seq, kind, value };
     const times = { atMs: this.atMs, recordedAtMs: milestones.nowMs() };
     const crossing = { ...operation, total, v: state.v + 1, region, epoch, ...times };
     const after = this.rules.reachMilestones(before, crossing);
     if (after === null) return 0;
     milestones.set(post, metric, after.milestones, after.reached);
-    changedPosts?.recordMilestones(post, metric, after.reached);
+    this.bucket.changedPosts?.recordMilestones(post, metric, after.reached);
     return after.reached.some(({ missed }) => !missed) ? REACHED : 0;
   }
 

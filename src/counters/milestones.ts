@@ -86,6 +86,11 @@ export type Crossing = Omit<ReachedMilestone, 'n' | 'missed'>;
 
 const NOBODY = { actor: null, session: null, seq: 0, kind: 'add', value: 0, missed: true } as const;
 
+/** Whether a total is at an armed milestone: asked first, because it is not after nearly all operations, and costs less than a crossing. */
+export function isAtMilestone({ armed }: Milestones, total: number): boolean {
+  return armed.length > 0 && total >= armed[0]!;
+}
+
 /**
  * Disarms what a total has reached, and keeps the records. An operation is named only for what is above the total without its value:
  * the rest was passed before, perhaps by a version that knew no milestones.

@@ -1,5 +1,5 @@
 import { type Bucket, computeTotal, type PostState } from './bucket.js';
-import { reachMilestones } from './milestones.js';
+import { isAtMilestone, reachMilestones } from './milestones.js';
 import type { Operation } from './operation.js';
 
 const NO_OPERATION = { actor: null, session: null, seq: 0, kind: 'add', value: 0 } as const;
@@ -30,10 +30,11 @@ export function recordMissed(
 ): void {
   for (const [metric, state] of metrics.entries()) {
     const before = milestones.get(post, metric);
-    if (before === undefined) continue;
+    const total = computeTotal(state);
+    if (before === undefined || !isAtMilestone(before, total)) continue;
     const { region, epoch } = incarnation;
     const times = { atMs: updatedAtMs, recordedAtMs: milestones.nowMs() };
-    const crossing = { ...NO_OPERATION, total: computeTotal(state), v, region, epoch, ...times };
+    const crossing = { ...NO_OPERATION, total, v, region, epoch, ...times };
     const after = reachMilestones(before, crossing);
     if (after === null) continue;
     milestones.set(post, metric, after.milestones, after.reached);
