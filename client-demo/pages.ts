@@ -7,6 +7,7 @@ const LINKS = [
   ['wall/', 'Wall'],
   ['cable/', 'Cable'],
   ['regions/', 'Regions'],
+  ['raffle/', 'Raffle'],
   ['docs/', 'API'],
 ] as const;
 /** The first page, from a page in a folder. Links are relative, because the gateway may be under any path. */

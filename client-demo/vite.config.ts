@@ -28,7 +28,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: ['.', 'article', 'feed', 'wall', 'cable', 'regions'].map((page) => at(`${page}/index.html`)),
+      input: ['.', 'article', 'feed', 'wall', 'cable', 'regions', 'raffle'].map((page) => at(`${page}/index.html`)),
     },
   },
   // `npx vite client-demo` works on the pages against a gateway on its usual port.
@@ -37,6 +37,8 @@ export default defineConfig({
     fs: { allow: ['..'] },
     proxy: {
       '/client/tallycast.js': GATEWAY,
+      '/client/milestone.js': GATEWAY,
+      '/demo': GATEWAY,
       '/v1': GATEWAY,
       '/readyz': GATEWAY,
       '/docs': GATEWAY,

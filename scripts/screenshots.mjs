@@ -46,6 +46,7 @@ try {
     await take(size, 'article', `${url}/article/`, likeIt);
     await take(size, 'feed', `${url}/feed/`, scrollAWay);
     await take(size, 'cable', `${url}/cable/`, pullBoth);
+    await take(size, 'raffle', `${url}/raffle/`, drawWinner);
     await take(size, 'wall', `${url}/wall/`, sendReaders);
     await take(size, 'regions', `${drill.page}&post=${size.name}`, cutOff);
   }
@@ -178,6 +179,13 @@ async function cutOff(page) {
   await count('eu', 5);
   await count('ap', 2);
   await page.locator('[data-testid=views-us][data-count="6"]').waitFor();
+  await page.mouse.move(0, 0);
+}
+
+async function drawWinner(page) {
+  await page.waitForURL(/post=/);
+  await page.getByTestId('crowd').click();
+  await page.locator('tr[data-won]').waitFor();
   await page.mouse.move(0, 0);
 }
 

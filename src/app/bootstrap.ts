@@ -16,7 +16,7 @@ import { Shortcuts } from '../gateway/transport/shortcuts.js';
 import { UpgradeAwareAdapter } from '../gateway/transport/upgrade-filter.js';
 import { configureHttp } from '../http/configure-http.js';
 import type { OperatorPort } from '../http/operator-port.js';
-import { serveFolder } from '../http/static-files.js';
+import { serveDemo } from '../http/demo/serve-demo.js';
 import { Drain } from '../ops/drain.js';
 import { createLogger, NestLog } from '../ops/logger.js';
 import type { Settings } from '../config/settings.js';
@@ -53,7 +53,7 @@ export async function bootstrap(settings: Settings): Promise<void> {
     },
   );
   const operators = configureHttp(app, ASSETS);
-  serveFolder(app, join(ASSETS, 'client-demo'), { prefix: '/', servesIndex: true });
+  serveDemo(app, join(ASSETS, 'client-demo'));
   const redis = app.get<RedisClient | null>(REDIS);
   const broadcast = redis && new CrossGatewayAdapter(redis.pubSub, app.get<Clock>(CLOCK), app.get(ActorStreams));
   const adapter = new CountsAdapter(

@@ -73,6 +73,10 @@ const CHANGES: Readonly<Record<string, (page: Page) => Promise<void>>> = {
     await page.getByTestId('pull-ann').click();
     await untilHas(page, 'views-bob', '[data-count="2"]');
   },
+  '/raffle/': async (page) => {
+    await page.getByTestId('view').click();
+    await untilHas(page, 'views', '[data-count="1"]');
+  },
   '/regions/': async (page) => {
     await page.getByText('npm run drill -- --page').waitFor();
     expect(await page.getByTestId('pane-eu').isVisible()).toBe(false);
