@@ -1,13 +1,17 @@
 import type { PostCounts } from '../../src/counters/batch.js';
+import type { PostMilestone } from '../../src/counters/milestones.js';
 import type { BucketWrite, Sink } from '../../src/sinks/sink.js';
 import type { PostReceiver } from '../../src/sinks/stored-positions.js';
+import { writeMilestones } from './sink-milestones.js';
 import type { UnreliableCall } from './unreliable-call.js';
 
 /** Gets posts at least once and follows the rule of browsers: of the same `e` the higher `v` stays, another `e` replaces. */
 export class SinkConsumer {
   readonly posts = new Map<string, PostCounts>();
+  readonly milestones = new Map<string, PostMilestone>();
 
-  receive(posts: readonly PostCounts[]): void {
+  receive({ posts, milestones }: Pick<BucketWrite, 'posts' | 'milestones'>): void {
+    writeMilestones(this.milestones, milestones);
     for (const counts of posts) {
       const known = this.posts.get(counts.post);
       if (known?.e !== counts.e || known.v < counts.v) this.posts.set(counts.post, counts);
@@ -22,7 +26,9 @@ export function connectConsumer(consumer: SinkConsumer, call: UnreliableCall): P
     open: () => Promise.resolve(true),
     send: async (writes: readonly BucketWrite[]) => {
       if (writes.some(({ members }) => members.length > 0)) throw new Error('unwanted members');
-      await call(() => consumer.receive(writes.flatMap(({ posts }) => posts)));
+      await call(() => {
+        for (const write of writes) consumer.receive(write);
+      });
       return true;
     },
     close: () => Promise.resolve(),

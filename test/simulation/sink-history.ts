@@ -53,6 +53,7 @@ class History {
         [0.45, () => this.world.store.commit()],
         [0.1, () => this.world.store.merge()],
         [0.04, () => this.#commitMany()],
+        [0.08, () => this.world.store.arm()],
         [0.06, () => this.world.store.failOver()],
         [0.02, () => this.world.store.backUp()],
         [0.01, () => this.world.store.restoreBackup()],

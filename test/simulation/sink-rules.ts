@@ -12,6 +12,7 @@ import {
   type MemoryChangeRecord,
 } from '../contract/memory-change-record.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
+import { FINAL_MS } from './sink-milestones.js';
 import { MEMBER_RULES, type MemberRules, memberKey } from './sink-members.js';
 import { TABLE_RULES, type TableRules } from './sink-table.js';
 
@@ -32,6 +33,8 @@ export interface SinkRules {
   readonly trustsStoredPositions: boolean;
   /** Whether the store reads members of a page one commit later than the page. */
   readonly readsMembersLate: boolean;
+  /** Whether a record of changes starts without the records of milestones that may still be lost. */
+  readonly takesEarlierRecordsForFinal: boolean;
 }
 
 export const SINK_RULES: SinkRules = {
@@ -40,12 +43,14 @@ export const SINK_RULES: SinkRules = {
     ...CHANGE_RECORD_RULES,
     feedMax: feedMaxOf,
     entriesPerSeq: ENTRIES_PER_SEQ,
+    isRecordFinal: ({ recordedAtMs }, nowMs) => recordedAtMs <= nowMs - FINAL_MS,
   },
   table: TABLE_RULES,
   merge: (_store, merge) => merge(),
   reopen: (record, incarnation) => record.reopen(incarnation),
   trustsStoredPositions: false,
   readsMembersLate: false,
+  takesEarlierRecordsForFinal: false,
 };
 
 /** The faults that the simulation has to find. */
@@ -125,6 +130,26 @@ export const PLANTS: Readonly<Record<string, SinkRules>> = {
   'a record that starts with members keeps its entries': withRecords({
     startMembers: (state, _incarnation, droppedUpTo) => ({ state: { ...state, recordsMembers: true }, droppedUpTo }),
   }),
+  'finality is judged by the age of the batch': withRecords({
+    isRecordFinal: ({ atMs }, nowMs) => atMs <= nowMs - FINAL_MS,
+  }),
+  'a sink gets records before they are final': withRecords({
+    isRecordFinal: ({ recordedAtMs }, nowMs) => recordedAtMs <= nowMs - FINAL_MS / 2,
+  }),
+  'a record that became final is not entered': withFeed(
+    class extends ChangeFeed {
+      override recordMilestone(): boolean {
+        return false;
+      }
+    },
+  ),
+  'a full sync brings no milestones': withFullSync(
+    (store, buckets, withMembers) => new CountsRun(store, buckets, withMembers),
+  ),
+  'records from before the recording are taken for final': {
+    ...SINK_RULES,
+    takesEarlierRecordsForFinal: true,
+  },
   'members of a page overwrite newer ones': withFullSync(
     (store, buckets, withMembers) => new OverwritingRun(store, buckets, withMembers),
   ),
@@ -170,6 +195,21 @@ class EarlyRun extends FullSyncRun {
     const earlier = this.#changes.get(page.bucket) ?? page;
     this.#changes.delete(page.bucket);
     return super.take(earlier);
+  }
+}
+
+/** A full sync that reads the posts without their milestones. */
+class CountsRun extends FullSyncRun {
+  constructor(store: Pick<ChangeStore, 'readAll' | 'readMembers'>, buckets: number, withMembers: boolean) {
+    const readAll: ChangeStore['readAll'] = async (bucketSet, cursor, limit) => ({
+      ...(await store.readAll(bucketSet, cursor, limit)),
+      milestones: [],
+    });
+    super(
+      { readAll, readMembers: (posts, cursor, limit) => store.readMembers(posts, cursor, limit) },
+      buckets,
+      withMembers,
+    );
   }
 }
 

@@ -11,6 +11,7 @@ import type { Random } from '../support/random.js';
 import type { SimulatedClock } from './simulated-clock.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import { memberKey } from './sink-members.js';
+import { FINAL_MS, type MilestoneTable, nameMilestone } from './sink-milestones.js';
 import type { SinkRules } from './sink-rules.js';
 import { callFrom, calmWeather, type UnreliableCall } from './unreliable-call.js';
 
@@ -40,6 +41,11 @@ export class SinkStore {
   primary: ReferenceStore;
   #replica: ReferenceStore;
   #backup: ReferenceStore;
+  /** When they were made. */
+  #replicatedAtMs = 0;
+  #backedUpAtMs = 0;
+  /** Whether it fell back to a time before some record of a milestone was final. */
+  hasLostFinal = false;
   /** Batches that the replica lacks. */
   #unreplicated: Batch[] = [];
   readonly #peer: ReferenceStore;
@@ -120,12 +126,22 @@ export class SinkStore {
     }
   }
 
+  /** Arms a milestone that some of the next operations reach. */
+  async arm(): Promise<void> {
+    const post = this.random.pick(POSTS);
+    const { index: metric } = this.random.pick(METRICS.list);
+    const [view] = await this.primary.read([post], null);
+    await this.primary.milestones.arm(post, metric, view!.counts.totals[metric]! + 1 + this.random.below(3));
+  }
+
   replicate(): void {
+    this.#replicatedAtMs = this.clock.wallMs();
     this.#replica = this.primary.copy();
     this.#unreplicated = [];
   }
 
   backUp(): void {
+    this.#backedUpAtMs = this.clock.wallMs();
     this.#backup = this.primary.copy();
   }
 
@@ -136,6 +152,8 @@ export class SinkStore {
       else this.restoreBackup();
       return;
     }
+    // A failover loses no more than that, or no record would ever be final.
+    if (this.clock.wallMs() >= this.#replicatedAtMs + FINAL_MS) this.replicate();
     const lost = this.#unreplicated;
     this.primary = this.#replica;
     // If the next failover comes soon, its replica lacks the effects of this one.
@@ -147,6 +165,7 @@ export class SinkStore {
   }
 
   restoreBackup(): void {
+    this.hasLostFinal ||= this.isEmbedded || this.clock.wallMs() >= this.#backedUpAtMs + FINAL_MS;
     this.primary = this.#backup.copy();
     this.primary.restart(this.clock.wallMs());
     if (this.isEmbedded) this.#reopen();
@@ -155,6 +174,7 @@ export class SinkStore {
 
   /** A store without counts takes over. */
   empty(): void {
+    this.hasLostFinal = true;
     this.primary = this.#create('eu');
     this.replicate();
   }
@@ -171,6 +191,12 @@ export class SinkStore {
     return { posts: new Map(posts), members: new Set(members) };
   }
 
+  /** All records of milestones. */
+  readMilestones(): MilestoneTable {
+    const all = this.primary.buckets.flatMap(({ milestones }) => milestones.listReached());
+    return new Map(all.map((one) => [nameMilestone(one), one]));
+  }
+
   /** The contents of a bucket when an incarnation was at a seq; `undefined`: its changes were never complete there. */
   contentsAt(bucket: number, incarnation: Incarnation, upTo: number): BucketContents | undefined {
     return this.#complete.get(toMapKey(bucket, incarnation, upTo));
@@ -178,13 +204,21 @@ export class SinkStore {
 
   async #changesSince(requests: readonly CopyRequest[], withMembers: boolean): Promise<readonly ChangePage[]> {
     this.cycles += 1;
+    const isNew = this.primary.buckets.map(({ changedPosts }) => changedPosts === null);
     const reading = this.primary.changeStore.changesSince(requests, { limit: this.#pageChanges, withMembers });
     const contents = requests.map(({ bucket }) => this.readContents(bucket));
     const pages = await reading;
+    if (this.rules.takesEarlierRecordsForFinal) this.#takeRecordsForFinal(isNew);
     for (const [i, { bucket, isComplete, starts, upTo }] of pages.entries()) {
       if (isComplete) this.#complete.set(toMapKey(bucket, starts.at(-1)!, upTo), contents[i]!);
     }
     return this.rules.readsMembersLate ? await this.#readMembersLate(pages) : pages;
+  }
+
+  /** A planted fault. @param isNew by bucket: whether its recording has just started */
+  #takeRecordsForFinal(isNew: readonly boolean[]): void {
+    for (const [i, { changedPosts }] of this.primary.buckets.entries())
+      if (isNew[i] === true && changedPosts !== null) changedPosts.posts.state.provisional = [];
   }
 
   async #readMembers(posts: readonly string[], cursor: string): Promise<MembersPage> {
@@ -219,7 +253,10 @@ export class SinkStore {
   #create(region: string): ReferenceStore {
     const nonce = (): number => this.random.below(2 ** 32);
     const incarnation = { region, epoch: 1, nonce: nonce() };
-    const store = new ReferenceStore(METRICS, BUCKETS, incarnation, nonce, undefined, undefined, this.rules.records);
+    const { records } = this.rules;
+    const changeRecords = this.isEmbedded ? { ...records, isRecordFinal: () => true } : records;
+    const rules = [undefined, undefined, changeRecords, () => this.clock.wallMs()] as const;
+    const store = new ReferenceStore(METRICS, BUCKETS, incarnation, nonce, ...rules);
     void store.acquireLeases(this.clock.wallMs());
     return store;
   }

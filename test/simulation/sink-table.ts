@@ -1,6 +1,8 @@
 import { type CopyPosition, moveSum, NOT_SYNCED } from '../../src/counters/changed-posts.js';
+import type { PostMilestone } from '../../src/counters/milestones.js';
 import { type BucketWrite, type Sink, SinkError, type SinkPosition } from '../../src/sinks/sink.js';
 import { MEMBER_RULES, type MemberRules, removeMembers, type TableMember, writeMembers } from './sink-members.js';
+import { type MilestoneTable, writeMilestones } from './sink-milestones.js';
 import type { UnreliableCall } from './unreliable-call.js';
 
 /** Rules of the transaction. Tests plant others. */
@@ -53,6 +55,7 @@ interface TableState {
   readonly buckets: ReadonlyMap<number, TableBucket>;
   readonly rows: ReadonlyMap<string, TableRow>;
   readonly members: ReadonlyMap<string, TableMember>;
+  readonly milestones: MilestoneTable;
 }
 
 /** The part of it that a transaction changes. */
@@ -60,6 +63,7 @@ interface TableChanges {
   readonly buckets: Map<number, TableBucket>;
   readonly rows: Map<string, TableRow>;
   readonly members: Map<string, TableMember>;
+  readonly milestones: Map<string, PostMilestone>;
 }
 
 const NEW_BUCKET: TableBucket = { turn: 0, position: null, sums: null, base: null, syncTurn: null };
@@ -69,6 +73,7 @@ const NEW_TABLE: TableState = {
   buckets: new Map(),
   rows: new Map(),
   members: new Map(),
+  milestones: new Map(),
 };
 /** Transactions that may be lost. */
 const HISTORY_MAX = 20;
@@ -104,7 +109,11 @@ export class SinkTable {
   /** @returns whether the transaction was committed */
   transact(change: (changes: TableChanges) => boolean): boolean {
     const { state } = this;
-    const changes = { buckets: new Map(state.buckets), rows: new Map(state.rows), members: new Map(state.members) };
+    const { buckets, rows, members, milestones } = state;
+    const changes = {
+      ...{ buckets: new Map(buckets), rows: new Map(rows) },
+      ...{ members: new Map(members), milestones: new Map(milestones) },
+    };
     if (!change(changes)) return false;
     for (const [post, { epoch, v }] of state.rows) {
       const after = changes.rows.get(post)!;
@@ -222,7 +231,8 @@ export class TableSink implements Sink {
     return this.table.bucket(bucket).turn === (this.#turns.get(bucket) ?? NEW_BUCKET.turn);
   }
 
-  #writeRows({ rows, members, buckets }: TableChanges, write: BucketWrite, turn: number): void {
+  #writeRows({ rows, members, milestones, buckets }: TableChanges, write: BucketWrite, turn: number): void {
+    writeMilestones(milestones, write.milestones);
     const { checksVersion, renewsEpoch, zeroesLostPosts } = this.rules;
     const { bucket, posts, endsFullSync } = write;
     const epoch = this.#generation * 2 ** 32 + write.epoch;

@@ -6,12 +6,21 @@ import type { Random } from '../support/random.js';
 import { SimulatedClock } from './simulated-clock.js';
 import { SimulatedProcess } from './simulated-process.js';
 import { connectConsumer, SinkConsumer, trustPositions } from './sink-consumer.js';
+import {
+  FINAL_MS,
+  findEarlyRecord,
+  findMissingRecord,
+  findOtherRecord,
+  type MilestoneTable,
+} from './sink-milestones.js';
 import { SINK_RULES, type SinkRules } from './sink-rules.js';
 import { BUCKETS, METRICS, SinkStore } from './sink-store.js';
 import { downError, sumRows, SinkTable, TableSink } from './sink-table.js';
 import { callFrom, calmWeather, type CallWeather } from './unreliable-call.js';
 
 const INTERVAL_MS = 1_000;
+/** A record is entered with one cycle, and written with the next. */
+const CYCLES_MS = 3 * INTERVAL_MS;
 /** Few enough that a gateway, which calls again without a pause while it is behind, comes to an end. */
 export const TRAFFIC_MAX = 0.15;
 
@@ -154,7 +163,16 @@ export class SinkWorld {
       const difference = this.#differenceOfMembers(bucket, members);
       if (difference !== '') return `S4: ${difference}`;
     }
-    return '';
+    const { table, consumer } = this;
+    return this.#differenceOfMilestones(table.state.milestones) || this.#differenceOfMilestones(consumer.milestones);
+  }
+
+  #differenceOfMilestones(copy: MilestoneTable): string {
+    const { store, clock } = this;
+    const inStore = store.readMilestones();
+    const settledAtMs = store.isEmbedded ? Infinity : clock.wallMs() - FINAL_MS - CYCLES_MS;
+    const settled = [...inStore.values()].filter(({ recordedAtMs }) => recordedAtMs <= settledAtMs);
+    return findMissingRecord(copy, settled) || findOtherRecord(copy, inStore, store.hasLostFinal);
   }
 
   #differenceOfMembers(bucket: number, inStore: ReadonlySet<string>): string {
@@ -168,6 +186,8 @@ export class SinkWorld {
 
   #findFault(): string {
     if (this.table.fallenRow !== '') return `S2: ${this.table.fallenRow}`;
+    const early = findEarlyRecord(this.table.state.milestones, this.clock.wallMs());
+    if (early !== '' && !this.store.isEmbedded) return early;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
       const fault = this.#faultOfSums(bucket) || this.#faultOfSnapshot(bucket) || this.#faultOfRecord(bucket);
       if (fault !== '') return fault;

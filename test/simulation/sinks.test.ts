@@ -7,7 +7,7 @@ const HISTORIES = 150 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
 /** Histories within which a planted fault is found. */
 const PLANTED = 1_000;
-/** Where their search begins: none of them takes more than 200 histories from here. */
+/** Where their search begins: none of them takes more than 600 histories from here. */
 const PLANTED_SEED = 600_001;
 
 describe('copies of the counts', () => {

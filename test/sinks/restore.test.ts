@@ -2,13 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
 import { restore } from '../../src/app/restore.js';
 import { openRedis, openStore } from '../../src/app/open-store.js';
 import { systemClock } from '../../src/common/clock.js';
 import { readSettings } from '../../src/config/settings.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
-import { toInt64 } from '../../src/counters/ids.js';
-import { LIKES } from '../../src/counters/metrics.js';
+import { fromInt64, toInt64 } from '../../src/counters/ids.js';
+import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import { PostgresSink } from '../../src/sinks/postgres/postgres-sink.js';
 import type { CopyableStore } from '../../src/store/change-store.js';
 import { adjust, BUCKETS, key, like, METRICS, Producer, save } from '../contract/operations.js';
@@ -21,13 +22,16 @@ import { closeSinks, openSink, readMembers } from './postgres-fixtures.js';
 
 let server: PostgresServer;
 let redisUrl: string;
+let redisClient: Redis;
 let database: TestDatabase;
 let dataDir: string;
 let fed: FedStore;
 
 beforeAll(async () => {
   server = await startPostgres();
-  redisUrl = (await startRedis()).url;
+  const redis = await startRedis();
+  redisUrl = redis.url;
+  redisClient = redis.client();
 });
 afterAll(async () => {
   await stopRedis();
@@ -35,6 +39,7 @@ afterAll(async () => {
 });
 
 beforeEach(async () => {
+  await redisClient.flushall();
   database = await server.createDatabase();
   dataDir = await mkdtemp(join(tmpdir(), 'tallycast-restore-'));
   fed = await FedStore.open(3);
@@ -134,6 +139,38 @@ it.each(STORES)('an empty %s store gets the counts and the members of the rows',
   expect(await sink.readPositions()).toEqual(new Map());
   await expect(restoreWith(more)).rejects.toThrow(
     /^the store has counts, such as those of post\.\d+: restore into an empty/,
+  );
+});
+
+it.each(STORES)('an empty %s store gets the milestones back, with their winners', async (_, build) => {
+  const more = build();
+  await database.sql(`INSERT INTO tallycast_milestones
+    (post, metric, n, v, region, epoch, actor, session, seq, kind, value, total, reached_at, missed) VALUES
+    ('post.7', 'views', 2, 9, 'eu', 3, -4711, 9223372036854775807, 7, 'add', 3, 4, '2026-01-01T00:00:00.123Z', false),
+    ('post.7', 'likes', 1, 8, 'eu', 3, NULL, NULL, 0, 'add', 0, 2, '2026-01-01', true)`);
+  const { milestones } = (await restoreWith(more)).at(-1)!;
+  expect(milestones).toBe(2);
+  const [views, likes] = await withStore(more, (store) =>
+    Promise.all([store.milestones.read('post.7', VIEWS), store.milestones.read('post.7', LIKES)]),
+  );
+  const winner = {
+    actor: fromInt64(-4711n),
+    session: fromInt64(2n ** 63n - 1n),
+    seq: 7,
+    kind: 'add',
+    value: 3,
+    total: 4,
+  };
+  const when = { v: 9, region: 'eu', epoch: 3, atMs: Date.UTC(2026, 0, 1) + 123, recordedAtMs: 0, final: true };
+  expect(views).toEqual({ armed: [], reached: [{ n: 2, ...winner, ...when, missed: false }] });
+  expect(likes!.reached).toMatchObject([{ n: 1, actor: null, session: null, missed: true, final: true }]);
+});
+
+it('a milestone of an unknown metric ends the restore', async () => {
+  await database.sql(`INSERT INTO tallycast_milestones VALUES
+    ('post.7', 'reads', 2, 9, 'eu', 3, NULL, NULL, 0, 'add', 3, 4, '2026-01-01', false)`);
+  await expect(restoreWith()).rejects.toThrow(
+    /^tallycast_milestones has one of "reads" of post post\.7, which is not in/,
   );
 });
 

@@ -14,6 +14,7 @@ export interface ReceivedRequest {
   readonly headers: IncomingMessage['headers'];
   readonly body: string;
   readonly rows: readonly Row[];
+  readonly milestones: readonly Row[];
 }
 
 /** `take`: 200. `lose`: the rows are taken, and the response is lost. The others take nothing. */
@@ -22,6 +23,8 @@ export type Reaction = 'take' | 'lose' | 'cut' | 'hang' | { status: number; head
 /** A receiver that verifies the signature of each request, written by the specification and not with the gateway's code. */
 export class WebhookServer {
   readonly requests: ReceivedRequest[] = [];
+  /** Those of requests that were taken, in the order in which they came. */
+  readonly milestones: Row[] = [];
   react: (request: ReceivedRequest) => Reaction = () => 'take';
   readonly #server = createServer((request, response) => void this.#handle(request, response));
 
@@ -51,14 +54,18 @@ export class WebhookServer {
       response.writeHead(401).end();
       return;
     }
-    const { data } = JSON.parse(body) as { data: Row[] };
-    const request = { id: String(headers['webhook-id']), path: message.url!, headers, body, rows: data };
+    const { type, data } = JSON.parse(body) as { type: string; data: Row[] };
+    const [rows, milestones] = type === 'milestone.reached' ? [[], data] : [data, []];
+    const request = { id: String(headers['webhook-id']), path: message.url!, headers, body, rows, milestones };
     this.requests.push(request);
     this.#react(this.react(request), request, response);
   }
 
-  #react(reaction: Reaction, { rows }: ReceivedRequest, response: ServerResponse): void {
-    if (reaction === 'take' || reaction === 'lose') for (const row of rows) this.consumer.take(row);
+  #react(reaction: Reaction, { rows, milestones }: ReceivedRequest, response: ServerResponse): void {
+    if (reaction === 'take' || reaction === 'lose') {
+      for (const row of rows) this.consumer.take(row);
+      this.milestones.push(...milestones);
+    }
     if (reaction === 'take') response.writeHead(200).end('ok');
     else if (reaction === 'lose' || reaction === 'cut') response.destroy();
     else if (reaction !== 'hang') response.writeHead(reaction.status, reaction.headers).end('no');
