@@ -32,7 +32,7 @@ export class MonitoredPrimary {
     await old.kill(hangs ? 'SIGSTOP' : 'SIGKILL');
     await this.#publishEvery(PUBLISH_MS);
     const isElected = async (): Promise<boolean> => {
-      const { port } = await this.sentinels.readPrimary();
+      const { port } = await this.sentinels.readPrimary().catch(() => old);
       this.primary = this.servers.find((server) => server.port === port)!;
       return this.primary !== old;
     };
@@ -60,7 +60,13 @@ export class MonitoredPrimary {
   async #publishEvery(ms: number): Promise<void> {
     const period = ['PUBLISH-PERIOD', ms];
     for (const sentinel of this.sentinels.sentinels) {
-      await withClient(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...period));
+      const isSet = (): Promise<boolean> =>
+        withClient(sentinel, (client) => client.call('SENTINEL', 'DEBUG', ...period)).then(
+          () => true,
+          () => false,
+        );
+      // On a busy machine a sentinel may reply too late.
+      await until(isSet, `${sentinel.url} has another period`);
     }
   }
 }
