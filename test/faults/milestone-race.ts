@@ -53,9 +53,13 @@ export class MilestoneRace {
     this.milestones = [first, first + 1, first + 2 + Math.floor(this.sum / 10)];
   }
 
-  /** Arms the milestones at a gateway, and resolves when all operations are acknowledged. @param urls of all gateways, for clients */
-  async run(gateway: string, urls: readonly string[]): Promise<void> {
+  /** Arms the milestones at a gateway. */
+  async arm(gateway: string): Promise<void> {
     await armNew(gateway, this.post, this.metric, ...this.milestones);
+  }
+
+  /** Resolves when all operations are acknowledged. @param urls of all gateways, for clients */
+  async run(urls: readonly string[]): Promise<void> {
     await Promise.all(this.clients.map((client) => this.#act(client, urls)));
   }
 

@@ -83,10 +83,11 @@ describe(`${CLIENTS} clients at ${GATEWAYS} gateways that race to a milestone`, 
     const label = { seed: SEED, number };
     const metric = number % LIKES_EVERY === 2 ? 'likes' : 'views';
     const race = new MilestoneRace(clients, `${SEED}-${number}`, metric, random);
+    await race.arm(random.pick(urls));
     const faults: Promise<void>[] = [];
     if (number % NO_KILL_EVERY > 0) faults.push(killGateway(race));
     if (number % FAILOVER_EVERY === 1) faults.push(failOver(race));
-    await Promise.all([race.run(random.pick(urls), clientUrls), ...faults]);
+    await Promise.all([race.run(clientUrls), ...faults]);
     for (const url of urls) await until(async () => (await fetch(`${url}/readyz`)).ok, `${url} is ready`);
     if (number % FAILOVER_EVERY === 1) await primary.untilAllReplicate();
     const reached = await readResult(race, urls);
