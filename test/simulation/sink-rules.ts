@@ -3,17 +3,15 @@ import type { ChangedPostsState } from '../../src/counters/changed-posts.js';
 import { compareIncarnations, type Incarnation } from '../../src/counters/pn-counter.js';
 import { COPY_RULES, type CopyRules } from '../../src/sinks/copier.js';
 import { decideCopy } from '../../src/sinks/copy-decision.js';
-import { FullSyncRun } from '../../src/sinks/full-sync-run.js';
-import type { BucketWrite } from '../../src/sinks/sink.js';
-import type { ChangePage, ChangeStore } from '../../src/store/change-store.js';
 import {
   CHANGE_RECORD_RULES,
   type ChangeRecordRules,
   type MemoryChangeRecord,
 } from '../contract/memory-change-record.js';
 import type { ReferenceStore } from '../contract/reference-store.js';
+import { ContinuedRun, CountsRun, EarlyRun, OverwritingRun, PagesOnlyRun } from './sink-full-syncs.js';
 import { FINAL_MS } from './sink-milestones.js';
-import { MEMBER_RULES, type MemberRules, memberKey } from './sink-members.js';
+import { MEMBER_RULES, type MemberRules } from './sink-members.js';
 import { TABLE_RULES, type TableRules } from './sink-table.js';
 
 /** Entries that a record keeps, and entries of a seq: few, so that a history of seconds reaches them. */
@@ -154,117 +152,6 @@ export const PLANTS: Readonly<Record<string, SinkRules>> = {
     (store, buckets, withMembers) => new OverwritingRun(store, buckets, withMembers),
   ),
 };
-
-/** A full sync that goes on when the incarnation of a bucket is over. */
-class ContinuedRun extends FullSyncRun {
-  override take(page: ChangePage): BucketWrite | null {
-    this.add({ ...page, upTo: this.upTo(page.bucket)! });
-    return super.take(page);
-  }
-}
-
-/** A full sync that reads changes before posts. */
-class EarlyRun extends FullSyncRun {
-  readonly #added = new Set<number>();
-  #changes = new Map<number, ChangePage>();
-
-  constructor(
-    private readonly changes: Pick<ChangeStore, 'changesSince' | 'readAll' | 'readMembers'>,
-    buckets: number,
-    private readonly collectsMembers: boolean,
-  ) {
-    super(changes, buckets, collectsMembers);
-  }
-
-  override add(page: ChangePage): void {
-    this.#added.add(page.bucket);
-    super.add(page);
-  }
-
-  override async readPage(): Promise<void> {
-    const requests = [...this.#added].flatMap((bucket) => {
-      const after = this.upTo(bucket);
-      return after === undefined ? [] : [{ bucket, after }];
-    });
-    const pages = await this.changes.changesSince(requests, { limit: 500, withMembers: this.collectsMembers });
-    this.#changes = new Map(pages.map((page) => [page.bucket, page]));
-    await super.readPage();
-  }
-
-  override take(page: ChangePage): BucketWrite | null {
-    const earlier = this.#changes.get(page.bucket) ?? page;
-    this.#changes.delete(page.bucket);
-    return super.take(earlier);
-  }
-}
-
-/** A full sync that reads the posts without their milestones. */
-class CountsRun extends FullSyncRun {
-  constructor(store: Pick<ChangeStore, 'readAll' | 'readMembers'>, buckets: number, withMembers: boolean) {
-    const readAll: ChangeStore['readAll'] = async (bucketSet, cursor, limit) => ({
-      ...(await store.readAll(bucketSet, cursor, limit)),
-      milestones: [],
-    });
-    super(
-      { readAll, readMembers: (posts, cursor, limit) => store.readMembers(posts, cursor, limit) },
-      buckets,
-      withMembers,
-    );
-  }
-}
-
-/** A full sync in which the members of a page are on, whatever their changes say. */
-class OverwritingRun extends FullSyncRun {
-  readonly #read: Set<string>;
-
-  constructor(store: Pick<ChangeStore, 'readAll' | 'readMembers'>, buckets: number, withMembers: boolean) {
-    const read = new Set<string>();
-    const readMembers: ChangeStore['readMembers'] = async (posts, cursor, limit) => {
-      const page = await store.readMembers(posts, cursor, limit);
-      for (const member of page.members) read.add(memberKey(member));
-      return page;
-    };
-    const readAll: ChangeStore['readAll'] = (bucketSet, cursor, limit) => store.readAll(bucketSet, cursor, limit);
-    super({ readAll, readMembers }, buckets, withMembers);
-    this.#read = read;
-  }
-
-  override async readPage(): Promise<void> {
-    this.#read.clear();
-    await super.readPage();
-  }
-
-  override take(page: ChangePage): BucketWrite | null {
-    const write = super.take(page);
-    return (
-      write && {
-        ...write,
-        members: write.members.map((one) => ({ ...one, on: one.on || this.#read.has(memberKey(one)) })),
-      }
-    );
-  }
-}
-
-/** A full sync that ends without the posts that no page has. */
-class PagesOnlyRun extends FullSyncRun {
-  readonly #read: Set<string>;
-
-  constructor(store: Pick<ChangeStore, 'readAll' | 'readMembers'>, buckets: number, withMembers: boolean) {
-    const read = new Set<string>();
-    const readMembers: ChangeStore['readMembers'] = (posts, cursor, limit) => {
-      for (const post of posts) read.add(post);
-      return store.readMembers(posts, cursor, limit);
-    };
-    const readAll: ChangeStore['readAll'] = (bucketSet, cursor, limit) => store.readAll(bucketSet, cursor, limit);
-    super({ readAll, readMembers }, buckets, withMembers);
-    this.#read = read;
-  }
-
-  override take(page: ChangePage): BucketWrite | null {
-    const write = super.take(page);
-    return write && { ...write, postsWithAllMembers: write.postsWithAllMembers.filter((post) => this.#read.has(post)) };
-  }
-}
 
 function withTable(rules: Partial<TableRules>): SinkRules {
   return { ...SINK_RULES, table: { ...TABLE_RULES, ...rules } };
