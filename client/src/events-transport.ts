@@ -13,6 +13,7 @@ import {
   type Credentials,
   type CloseReason,
   type GatewayEvent,
+  type KnownVersion,
   type ClientOperation,
   type SubscribeResult,
   type Subscription,
@@ -51,6 +52,7 @@ export class EventsTransport implements Transport {
     const body = JSON.stringify({ action, automated: credentials.automated });
     const times = typeof value === 'number' ? value : 1;
     const answers: Pick<Acknowledgement, 'on' | 'reached'>[] = [];
+    let at: KnownVersion | undefined;
     // HTTP adds one at a time. When the operation is retried, the keys of those that were counted are recognised.
     for (let n = 1; n <= times; n++) {
       if (!isWanted()) throw new Error('the connection has ended');
@@ -63,8 +65,11 @@ export class EventsTransport implements Transport {
         return { ok: false, error: n > 1 ? { ...error, retryable: true } : error };
       }
       answers.push((await answer.json()) as (typeof answers)[0]);
+      // An earlier gateway sends none, nor does a proxy that drops headers which it does not know.
+      const [e, v] = answer.headers.get('Tallycast-Version')?.split(' ') ?? [];
+      at = v ? [e!, +v] : undefined;
     }
-    return { ok: true, on: answers.at(-1)?.on, reached: answers.some(({ reached }) => reached) };
+    return { ok: true, on: answers.at(-1)?.on, reached: answers.some(({ reached }) => reached), ...(at && { at }) };
   }
 
   async milestones(credentials: Credentials, post: string, metric: string): Promise<MilestoneList> {

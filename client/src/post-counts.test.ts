@@ -114,6 +114,51 @@ describe('the counts of a post', () => {
     expect(counts.lastEmitted).toMatchObject({ counts: { likes: 11 }, mine: ['likes'] });
   });
 
+  test('an operation acknowledged with a version is dropped by the counts of that version', () => {
+    const counts = new PostCounts(new MetricRules());
+    counts.applySnapshot({ ...update(1, 1), mine: ['likes'] });
+    counts.takeChange('snapshot');
+    counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'likes', value: false });
+    counts.sent(1);
+    counts.acknowledge({ id: 1, metric: 'likes' }, { ok: true, on: false, at: ['e', 2] });
+    counts.applyToggle('likes', false);
+    expect(counts.takeChange('local')).toMatchObject({ counts: { likes: 0 }, mine: [] });
+    counts.applyFrame(update(2, 0));
+    expect([counts.isIdle, counts.takeChange('remote')]).toEqual([true, undefined]);
+    // Another tab likes it again. The counts that include that come before the toggle.
+    counts.applyFrame(update(3, 1));
+    expect(counts.takeChange('remote')?.counts.likes).toBe(1);
+    counts.applyToggle('likes', true);
+    expect(counts.takeChange('remote')).toMatchObject({ counts: { likes: 1 }, mine: ['likes'] });
+  });
+
+  test('counts of the version that came before the acknowledgement include the operation', () => {
+    const counts = new PostCounts(new MetricRules());
+    counts.applySnapshot({ ...update(1, 0), mine: [] });
+    counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'likes', value: true });
+    counts.sent(1);
+    counts.applyFrame(update(2, 1));
+    counts.acknowledge({ id: 1, metric: 'likes' }, { ok: true, on: true, at: ['e', 2] });
+    expect(counts.isIdle).toBe(true);
+    expect(counts.takeChange('local')).toMatchObject({ counts: { likes: 1 }, mine: ['likes'] });
+    counts.applyToggle('likes', true);
+    expect(counts.takeChange('local')).toBeUndefined();
+  });
+
+  test.each([
+    ['an earlier version', 2, 'e'],
+    ['another epoch', 4, 'e2'],
+  ])('counts of %s do not drop it', (_, v, e) => {
+    const counts = new PostCounts(new MetricRules());
+    counts.applySnapshot({ ...update(1, 0), mine: [] });
+    counts.addPending({ seq: 0, id: 1, post: 'p', metric: 'likes', value: true });
+    counts.sent(1);
+    counts.acknowledge({ id: 1, metric: 'likes' }, { ok: true, on: true, at: ['e', 3] });
+    counts.applyFrame({ ...update(v, 0), e });
+    expect(counts.isIdle).toBe(false);
+    expect(counts.takeChange('local')?.counts.likes).toBe(1);
+  });
+
   test('an acknowledgement with counts drops earlier operations that were acknowledged without', () => {
     const counts = new PostCounts(new MetricRules());
     counts.applySnapshot(update(1, 0));

@@ -28,6 +28,8 @@ interface Pending extends ClientOperation {
   wasSent: boolean;
   /** True if it was acknowledged without counts. */
   isAcknowledged: boolean;
+  /** Counts of this version include it. */
+  at?: KnownVersion;
 }
 
 /**
@@ -82,21 +84,18 @@ export class PostCounts {
   }
 
   /**
-   * Without counts the operation stays pending, because no frame says whether it includes it, nor does a snapshot that may
-   * have been read before. It ends with `dropAcknowledged`, or with the next acknowledgement over a socket, which was read
-   * after it.
+   * Without counts the operation stays pending until counts of its version come. Without a version no frame says whether it
+   * includes it, nor does a snapshot that may have been read before. Then it ends with `dropAcknowledged`, or with the next
+   * acknowledgement over a socket, which was read after it.
    */
-  acknowledge({ id, metric }: Pick<ClientOperation, 'id' | 'metric'>, { counts, on }: Acknowledgement): void {
+  acknowledge({ id, metric }: Pick<ClientOperation, 'id' | 'metric'>, { counts, on, at }: Acknowledgement): void {
     const pending = this.#pending.get(id);
-    if (pending) pending.isAcknowledged = true;
-    if (!counts) return;
-    // Operations of one post take effect in order, so the counts include those before, answered or not.
-    for (const earlier of [...this.#pending.values()]) {
-      if (earlier.id >= id) break;
-      if (typeof earlier.value === 'boolean' && !earlier.isAcknowledged && !this.#isOldToggle(earlier.metric, counts))
-        this.applyToggle(earlier.metric, earlier.value);
-      this.dropAcknowledged(earlier.id);
+    if (pending) {
+      pending.isAcknowledged = true;
+      if (at) pending.at = at;
     }
+    if (!counts) return this.#dropIncluded();
+    this.#dropBefore(id, counts);
     if (on !== undefined) this.applyToggle(metric, on, counts);
     this.#applyTotals(counts);
     this.#remove(id);
@@ -244,7 +243,32 @@ export class PostCounts {
     this.#gatewayCounts = parseCounts(update);
     this.#version = [e, v];
     this.#lags.clear();
+    this.#dropIncluded();
     return true;
+  }
+
+  /** Operations of one post take effect in order, so counts that include one include those before, answered or not. */
+  #dropBefore(id: number, at: Partial<Version>): void {
+    for (const earlier of [...this.#pending.values()]) {
+      if (earlier.id >= id) break;
+      if (typeof earlier.value === 'boolean' && !earlier.isAcknowledged && !this.#isOldToggle(earlier.metric, at))
+        this.applyToggle(earlier.metric, earlier.value);
+      this.dropAcknowledged(earlier.id);
+    }
+  }
+
+  /** Drops what the counts include. Of that version they say what was on, too; later toggles have come by themselves, or will. */
+  #dropIncluded(): void {
+    const [epoch, version] = this.#version ?? [];
+    const last = [...this.#pending.values()].findLast(({ at }) => at && at[0] === epoch && at[1] <= version!);
+    if (!last) return;
+    const { id, metric, value } = last;
+    this.#dropBefore(id, {});
+    if (typeof value === 'boolean' && last.at![1] === version) {
+      this.applyToggle(metric, value);
+      for (const changed of this.rules.effects({ metric, value }).keys()) this.#lags.delete(changed);
+    }
+    this.dropAcknowledged(id);
   }
 }
 

@@ -40,13 +40,14 @@ export interface SubscribeResult extends MetricRules {
   readonly rejected?: SubscribeResponse['rejected'];
 }
 
-/** Only a socket's acknowledgement has `counts`: HTTP sends neither a version nor all counts. */
+/** Only a socket's acknowledgement has `counts`: HTTP sends not all counts, but the version of those that include the operation. */
 export interface Acknowledgement {
   readonly ok: true;
   readonly on?: boolean | undefined;
   /** Whether the operation reached a milestone. */
   readonly reached?: boolean;
   readonly counts?: Update;
+  readonly at?: KnownVersion;
 }
 
 /** Why a connection ended. With `error` the gateway rejected it; with neither field it was lost. */

@@ -24,6 +24,7 @@ import { PeerAuthentication } from './peer-authentication.js';
 import { ProtocolErrorFilter } from './protocol-error.filter.js';
 import { chargeRequests } from './request-charge.js';
 import { addSecurityHeaders, allowSwaggerUi } from './security-headers.js';
+import { VERSION_HEADER } from './version-header.js';
 
 /** How long a browser may remember what a preflight allowed, in seconds. */
 const PREFLIGHT_MAX_AGE_S = 600;
@@ -79,7 +80,7 @@ function checkOrigins(app: NestExpressApplication, origins: OriginPolicy): void 
   const forPages = {
     methods: ['GET', 'PUT', 'POST'],
     allowedHeaders: ['Authorization', 'Actor-Id', 'Idempotency-Key', 'Content-Type'],
-    exposedHeaders: ['Retry-After'],
+    exposedHeaders: ['Retry-After', VERSION_HEADER],
     maxAge: PREFLIGHT_MAX_AGE_S,
   };
   app.enableCors(({ headers, url = '' }: IncomingMessage, answer: (error: null, options: object) => void) => {

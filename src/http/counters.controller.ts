@@ -1,5 +1,5 @@
-import { Body, Controller, Get, Inject, Param, Put, Req } from '@nestjs/common';
-import type { Request } from 'express';
+import { Body, Controller, Get, Inject, Param, Put, Req, Res } from '@nestjs/common';
+import type { Request, Response } from 'express';
 import { AddressLimiter } from '../access/address-limiter.js';
 import { Authenticator, type Identity } from '../access/authenticator.js';
 import { BotFilter } from '../access/bot-filter.js';
@@ -19,6 +19,7 @@ import type { Settings } from '../config/settings.js';
 import { CLOCK, DATA_CLOCK, SETTINGS } from '../config/injection-tokens.js';
 import { CountReader, type CountView } from './count-reader.js';
 import { HttpOperation } from './http-operation.js';
+import { VERSION_HEADER } from './version-header.js';
 import {
   parseAction,
   parseCredentials,
@@ -104,6 +105,7 @@ export class CountersController {
     @Param('post') id: string,
     @Param('metric') name: string,
     @Body() body: unknown,
+    @Res({ passthrough: true }) response: Response,
   ): Promise<CountResponse> {
     const { operation, creations, isLeftOut } = await this.#accept(request, id, name, body);
     const metric = this.settings.metrics.list[operation.metric]!;
@@ -115,6 +117,7 @@ export class CountersController {
     this.ingest.submit(operation);
     const { counts, outcome } = await operation.done;
     creations?.chargeNewPost(outcome, counts);
+    response.setHeader(VERSION_HEADER, `${counts.e} ${counts.v}`);
     return {
       ...this.#toCount(counts, metric),
       ...(operation.actor !== null && toOutcome(outcome, metric)),

@@ -156,11 +156,11 @@ describe('an origin', () => {
     expect(await send('GET', '/v1/door/views')).toMatchObject({ body: { count: 0 } });
   });
 
-  it('an allowed origin may read responses, errors and Retry-After included', async () => {
+  it('an allowed origin may read responses, with errors, Retry-After and the version of a PUT', async () => {
     for (const path of ['/v1/door/likes', '/v1/door/nonsense']) {
       const { headers } = await fetch(gateway.url + path, { headers: { Origin: ALLOWED } });
       expect(headers.get('access-control-allow-origin')).toBe(ALLOWED);
-      expect(headers.get('access-control-expose-headers')).toBe('Retry-After');
+      expect(headers.get('access-control-expose-headers')).toBe('Retry-After,Tallycast-Version');
     }
   });
 

@@ -44,6 +44,14 @@ async function put(path: string, action: Action, headers: Record<string, string>
   return answer.count;
 }
 
+/** @returns the version of the counts that include it, as the header has it */
+async function increment(path: string): Promise<string | null> {
+  const headers = { 'Content-Type': 'application/json' };
+  const response = await fetch(gateway.url + path, { method: 'PUT', headers, body: '{"action":"increment"}' });
+  expect(response.status).toBe(200);
+  return response.headers.get('Tallycast-Version');
+}
+
 describe('a counter', () => {
   it.each(['counter', 'likes', 'views', 'shares', 'saves', 'live'])('%s of an unknown post is 0', async (metric) => {
     expect(await get(`/v1/unknown/${metric}`)).toEqual({ count: 0, updated_at: null });
@@ -54,6 +62,17 @@ describe('a counter', () => {
     expect(await put('/v1/two-names/likes', 'increment')).toBe(2);
     expect((await get('/v1/two-names/counter')).count).toBe(2);
     expect((await get('/v1/two-names/likes')).count).toBe(2);
+  });
+
+  it('the response to a PUT has the version of the counts that include it', async () => {
+    const [first, second] = [await increment('/v1/versions/likes'), await increment('/v1/versions/views')];
+    const stream = await fetch(`${gateway.url}/v1/stream?posts=versions`, { signal: AbortSignal.timeout(30_000) });
+    const reader = stream.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = '';
+    while (!/^data: .*$/m.test(text)) text += (await reader.read()).value!;
+    await reader.cancel();
+    const [{ e, v }] = JSON.parse(/^data: (.*)$/m.exec(text)![1]!) as [{ e: string; v: number }];
+    expect([first, second]).toEqual([`${e} ${v - 1}`, `${e} ${v}`]);
   });
 
   it('a count has the time of the last change of its post, in UTC', async () => {
