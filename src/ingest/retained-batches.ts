@@ -87,6 +87,6 @@ export class RetainedBatches {
   }
 }
 
-function copyOperation({ post, metric, kind, value, actor, session, seq }: Operation): Operation {
-  return { post, metric, kind, value, actor, session, seq };
+function copyOperation({ post, metric, kind, value, actor, session, seq, atS }: Operation): Operation {
+  return { post, metric, kind, value, actor, session, seq, ...(kind === 'visit' && { atS: atS! }) };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { bucketOf } from '../../src/counters/bucket-of.js';
+import { key } from '../contract/operations.js';
 import { GOOD, REFUSES } from './faulty-store.js';
 import { Attempt, FLUSH_MS, view } from './ingest-world.js';
 import { LossyWorld, RETAIN_MS } from './lossy-world.js';
@@ -18,6 +19,17 @@ describe('what is retained', () => {
     const [first, again] = world.store.sent.map(({ batch }) => batch.operations[0]!);
     expect([first instanceof Attempt, again instanceof Attempt]).toEqual([true, false]);
     expect(again).toEqual(view('a'));
+  });
+
+  test('a visit that is sent again has its time, without which it would be no visit', async () => {
+    const world = new LossyWorld();
+    const visit = { ...view('a'), kind: 'visit', actor: key(1), atS: 1_800_000_000 } as const;
+    world.submit(visit);
+    await world.clock.advance(FLUSH_MS + 2);
+    await world.failOver(1);
+    world.store.up();
+    await world.clock.advance(1_000);
+    expect(world.store.sent.map(({ batch }) => batch.operations[0]!.atS)).toEqual([visit.atS, visit.atS]);
   });
 
   test('a retained batch is dropped after its window, and then no timer runs', async () => {
