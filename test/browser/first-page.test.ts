@@ -55,7 +55,7 @@ async function openAlone(): Promise<OpenedPage> {
   return { page, post, likes };
 }
 
-/** Waits until these show the likes of the gateway, which has at least so many. */
+/** Waits until these show the likes of the gateway, which has at least this many. */
 function untilAllShow(page: Page, post: string, names: readonly string[], least: number): Promise<void> {
   return until(
     async () => {
