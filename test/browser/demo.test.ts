@@ -271,6 +271,8 @@ describe('the cable', () => {
       for (const action of ['view-ann', 'view-ann', 'view-bob']) await page.getByTestId(action).click();
       await page.getByText('Bob and the gateway have not received them.').waitFor();
       expect(await measureTops()).toEqual(before);
+      await untilHas(page, 'gateway-views', '[data-count="1"]');
+      await untilHas(page, 'waiting-bob', '[data-value="0"]');
       await page.getByTestId('pull-bob').click();
       for (const action of ['view-bob', 'view-bob']) await page.getByTestId(action).click();
       await page.getByText('2 operations of Bob’s wait here.').waitFor();
