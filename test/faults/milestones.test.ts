@@ -111,9 +111,10 @@ describe(`${CLIENTS} clients at ${GATEWAYS} gateways that race to a milestone`, 
         await until(isFinal, `${race.post} has final winners`);
       }
       const resent = clients.reduce((sum, { duplicates }) => sum + duplicates, 0);
-      // Races without each of these would prove nothing. In a few races it may be that no batch of a winner is known completely.
+      // Races without each of these would prove nothing.
       expect(done.kills * done.failovers * resent).toBeGreaterThan(0);
-      expect(done.exact).toBeGreaterThanOrEqual(Math.floor(RACES / 10));
+      // In a few races it may be that no batch of a winner is known completely.
+      if (RACES >= 10) expect(done.exact).toBeGreaterThanOrEqual(RACES / 10);
     },
     LIMIT_MS,
   );
