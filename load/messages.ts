@@ -25,6 +25,8 @@ export function formatActorName({ run }: ThreadAssignment, connection: number): 
 }
 
 export type ThreadCommand =
+  /** Opens all connections. */
+  | { readonly kind: 'connect' }
   /** Starts the schedule at this time, in ms since 1970. */
   | { readonly kind: 'start'; readonly atMs: number }
   /** Ends the schedule now. */

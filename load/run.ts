@@ -95,7 +95,7 @@ export class Run {
     const { viewers, likes, views, actors } = this.load;
     const all = viewers + (likes + views === 0 ? 0 : actors);
     let present = 0;
-    const connected = this.#threads.untilConnected((count) => {
+    const connected = this.#threads.connect((count) => {
       present = count;
       this.progress.show(`connecting ${count}/${all}`);
     });

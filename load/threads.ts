@@ -34,13 +34,15 @@ export class Threads {
     this.#failed.catch(() => undefined);
   }
 
-  /** Resolves when all connections are open; `progress` is called with their number. */
-  async untilConnected(progress: (connections: number) => void): Promise<void> {
+  /** Opens all connections; `progress` is called with the number of open ones. */
+  async connect(progress: (connections: number) => void): Promise<void> {
     const listening = this.#listen('connected', (thread, { connections }) => {
       this.#connected[thread] = connections;
       progress(this.#connected.reduce((sum, count) => sum + count, 0));
     });
-    await this.#receiveAll('ready');
+    const ready = this.#receiveAll('ready');
+    this.#send({ kind: 'connect' });
+    await ready;
     listening.end();
   }
 

@@ -115,8 +115,8 @@ async function until(reached: () => boolean, limitMs: number): Promise<void> {
 const share = workerData as ThreadAssignment;
 const thread = new Thread(share);
 parentPort!.on('message', (order: ThreadCommand) => {
-  if (order.kind === 'start') thread.start(order.atMs);
+  if (order.kind === 'connect') void thread.connect();
+  else if (order.kind === 'start') thread.start(order.atMs);
   else if (order.kind === 'finish') void thread.finish();
   else void thread.verify(order.totals);
 });
-void thread.connect();

@@ -13,6 +13,8 @@ const LOST_ONE_IN = 10;
 const SMALL = ['--viewers', '40', '--likes', '100', '--views', '200', '--posts', '8', '--duration', '1', '--ramp', '0'];
 /** Long enough to be interrupted. */
 const ENDLESS = ['--duration', '3600'];
+/** Each way: longer than a thread takes to start. */
+const SLOW_MS = 250;
 const SECRET = 'a secret of thirty-two characters, or so';
 
 interface Ended {
@@ -110,6 +112,19 @@ describe('the load generator', () => {
     expect(summary.errors['disconnected']).toBeGreaterThan(1);
     expect(summary.duplicates).toBeGreaterThan(0);
     expect(shown.stale).toBe(0);
+  });
+
+  it('the load generator opens no connection before the gateway has answered its first request', async () => {
+    proxy = await startProxy({ port: gateway.port }, SLOW_MS);
+    const { port } = proxy;
+    const open: number[] = [];
+    proxy.onReply = () => {
+      open.push(proxy!.connections);
+      return 'pass';
+    };
+    const { code, stdout, stderr } = await start(['--url', `http://127.0.0.1:${port}`, ...SMALL]).ended;
+    expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: expect.stringContaining('\nEXACT: ') });
+    expect(open[0]).toBe(1);
   });
 
   it('the load generator detects a view of another client and names the post', async () => {
