@@ -46,6 +46,10 @@ function explain(rejection: ArmRejection, metric: string, n: number): string {
   if (rejection.kind === 'passed') return `at must be above ${rejection.total}, the count of ${metric} now`;
   if (rejection.kind === 'reached')
     return `at must be another number: ${metric} reached ${n} before, and its record stays`;
+  if (rejection.kind === 'elsewhere')
+    return `region ${rejection.home} decides about ${metric} of this post: arm it there, or take over with home`;
+  if (rejection.kind === 'mode')
+    return `${metric} of this post has milestones in mode ${rejection.mode}: disarm them first`;
   const { of, max } = rejection;
   if (of === 'armed')
     return `at most ${max} milestones of ${metric} of this post are armed at a time: disarm one first`;

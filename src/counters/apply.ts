@@ -11,11 +11,11 @@ import {
   VISIT_MARKS_MAX,
 } from './bucket.js';
 import type { Metrics } from './metrics.js';
-import { hasReached, isAtMilestone, reachMilestones } from './milestones.js';
-import { APPLIED, buildSwitched, DUPLICATE, ON, type Operation, REACHED } from './operation.js';
+import { hasReached, reachMilestones } from './milestones.js';
+import { APPLIED, buildSwitched, DUPLICATE, ELSEWHERE, ON, type Operation, REACHED } from './operation.js';
 import { COUNT_MAX, countRights, increment } from './pn-counter.js';
 import { PostWorkingSet, type WorkingPost } from './post-working-set.js';
-import { mightReach } from './unnamed-crossings.js';
+import { mightReach, recordReached } from './milestone-records.js';
 import { toVisitKey } from './visit-key.js';
 
 /** Rules of counting. Tests plant other rules to see that they would be found. */
@@ -27,6 +27,8 @@ export interface CountingRules {
   /** Whether also a visit that does not count starts a window. */
   readonly uncountedVisitStartsWindow: boolean;
   readonly reachMilestones: typeof reachMilestones;
+  /** Whether an operation that another region has to do counts as done here. */
+  readonly elsewhereSetsMark: boolean;
 }
 
 export const COUNTING_RULES: CountingRules = {
@@ -34,6 +36,7 @@ export const COUNTING_RULES: CountingRules = {
   optionsToPutOff: ({ otherOptions }, metric) => otherOptions[metric]!,
   uncountedVisitStartsWindow: false,
   reachMilestones,
+  elsewhereSetsMark: false,
 };
 
 /**
@@ -71,8 +74,13 @@ export function apply(
   return { kind: 'applied', outcomes, counts, changed };
 }
 
-function startMarkGenerations({ sessionMarks, visitMarks }: Bucket, metrics: Metrics, batch: Batch): void {
+function startMarkGenerations(
+  { sessionMarks, forwardMarks, visitMarks, milestones }: Bucket,
+  metrics: Metrics,
+  batch: Batch,
+): void {
   startGenerationIfOver(sessionMarks, batch.atMs, MARK_GENERATION_MS, MARK_GENERATION_MAX);
+  if (!milestones.isEmpty) startGenerationIfOver(forwardMarks, batch.atMs, MARK_GENERATION_MS, MARK_GENERATION_MAX);
   if (metrics.longestWindowS === 0 || !batch.operations.some(({ kind }) => kind === 'visit')) return;
   startGenerationIfOver(visitMarks, batch.atMs, metrics.longestWindowS * 1_000, VISIT_MARKS_MAX);
 }
@@ -99,13 +107,20 @@ class Applying {
   apply(post: WorkingPost, operation: Operation): number {
     const { session, seq } = operation;
     const { sessionMarks, milestones } = this.bucket;
-    if (session !== null) {
-      if (seq <= sessionMarks.get(session)) return DUPLICATE | this.#readState(operation);
-      sessionMarks.set(session, seq);
+    if (session !== null && seq <= sessionMarks.get(session)) return DUPLICATE | this.#readState(operation);
+    if (!milestones.isEmpty && !this.#isAdmitted(post, operation)) {
+      if (session !== null && this.rules.elsewhereSetsMark) sessionMarks.set(session, seq);
+      return ELSEWHERE;
     }
+    if (session !== null) sessionMarks.set(session, seq);
     const outcome = this.#change(post, operation);
     if (milestones.armedCount === 0 || (outcome & APPLIED) === 0) return outcome;
     return outcome | this.#reach(post, operation);
+  }
+
+  #isAdmitted({ state }: WorkingPost, operation: Operation): boolean {
+    const total = computeTotal(state.metrics[operation.metric]);
+    return this.bucket.homes.admits(operation, total, this.#stamp);
   }
 
   /** @returns the outcome without milestones */
@@ -127,21 +142,11 @@ class Applying {
   }
 
   /** To be called after the operation was applied. @returns REACHED if it is the one with which the total reaches a milestone */
-  #reach({ state }: WorkingPost, { post, metric, actor, session, seq, kind, value }: Operation): number {
-    const { milestones } = this.bucket;
-    const before = milestones.get(post, metric);
-    if (before === undefined) return 0;
-    const total = computeTotal(state.metrics[metric]);
-    if (!isAtMilestone(before, total)) return 0;
-    const { region, epoch } = this.bucket.incarnation;
-    const operation = { actor, session, seq, kind, value };
-    const times = { atMs: this.atMs, recordedAtMs: milestones.nowMs() };
-    const crossing = { ...operation, total, v: state.v + 1, region, epoch, ...times };
-    const after = this.rules.reachMilestones(before, crossing);
-    if (after === null) return 0;
-    milestones.set(post, metric, after.milestones, after.reached);
-    this.bucket.changedPosts?.recordMilestones(post, metric, after.reached);
-    return after.reached.some(({ missed }) => !missed) ? REACHED : 0;
+  #reach({ state }: WorkingPost, operation: Operation): number {
+    const { post, metric } = operation;
+    const about = { v: state.v + 1, atMs: this.atMs };
+    const records = recordReached(this.bucket, post, metric, state, about, operation, this.rules.reachMilestones);
+    return records.some(({ missed }) => !missed) ? REACHED : 0;
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { PostCounts, ProducerState } from './batch.js';
 import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
-import type { BucketMilestones, ReachedMilestone } from './milestones.js';
+import type { BucketMilestones, MilestoneHomes, ReachedMilestone } from './milestones.js';
 import { COUNT_MAX, EMPTY_COUNTER, type PnCounter, type RegionIncarnation, sumEntries } from './pn-counter.js';
 
 /** One metric of a post. */
@@ -87,6 +87,7 @@ export interface Bucket {
   /** `null` where nobody asked for changed posts. */
   readonly changedPosts: ChangedPostsRecorder | null;
   readonly milestones: BucketMilestones;
+  readonly homes: MilestoneHomes;
 
   producerState(producerId: string): ProducerState | undefined;
   setProducerState(producerId: string, state: ProducerState): void;
@@ -103,6 +104,8 @@ export interface Bucket {
 
   /** The last seq of each session. */
   readonly sessionMarks: Marks;
+  /** By forward key: the last seq of a session that was forwarded to a region. */
+  readonly forwardMarks: Marks;
   /** By visit key: the second since 1970 at which the actor's last counted visit was accepted. */
   readonly visitMarks: Marks;
 }

@@ -1,6 +1,7 @@
 import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
 import type { Operation } from './operation.js';
+import type { RegionIncarnation } from './pn-counter.js';
 
 /** Armed at a time for one metric of a post. */
 export const ARMED_MAX = 16;
@@ -36,6 +37,8 @@ export interface ReachedMilestone {
   readonly recordedAtMs: number;
   /** Whether the total passed `n` by something that is no operation, so that nobody reached it. */
   readonly missed: boolean;
+  /** Only with other regions: whether the region that decided has found it to be final. */
+  readonly isFinal?: true;
 }
 
 /** Which milestone it is. */
@@ -55,13 +58,63 @@ export interface Milestones {
   readonly armed: readonly number[];
   /** In the order in which they were reached. */
   readonly reached: readonly ReachedMilestone[];
+  /** Only where other regions count, too. */
+  readonly shared?: SharedMilestones;
+}
+
+/**
+ * How much other regions do for the region that decides. `order`: they count on. `strict`: they forward operations, and count none
+ * themselves. `released`: as if there were no home.
+ */
+export type HomeMode = 'order' | 'strict' | 'released';
+
+/** The region that decides who reaches the milestones of a metric: the one with the highest (number, region). */
+export interface MilestoneHome {
+  readonly region: string;
+  readonly number: number;
+  readonly mode: HomeMode;
+}
+
+/** What a region confirms once it has merged a home: in `strict`, that it has counted nothing after `stamp`. */
+export interface HomeConfirmation extends RegionIncarnation {
+  readonly home: MilestoneHome;
+  readonly stamp: number;
+}
+
+/** What regions know of each other about the milestones of a metric. */
+export interface SharedMilestones {
+  readonly home: MilestoneHome | null;
+  /** By region, at most one. */
+  readonly confirmations: readonly HomeConfirmation[];
+  /** In `strict`: for each armed one the total from which the other regions forward. Empty in `order`. */
+  readonly starts: readonly { readonly n: number; readonly from: number }[];
+  /** Whether every region has once confirmed the home. */
+  readonly isEffective: boolean;
+  /** Other regions to which this one has forwarded, the last one first: they know what a retry is a repetition of. */
+  readonly forwardedTo: readonly string[];
+}
+
+export const NOT_SHARED: SharedMilestones = {
+  ...{ home: null, confirmations: [], starts: [], isEffective: false, forwardedTo: [] },
+};
+
+/** The rules between regions, as operations of this one meet them; see replication/milestone-homes.ts. */
+export interface MilestoneHomes {
+  /**
+   * To be called before an operation is applied, and after it is known that it is no duplicate.
+   * @param total of its metric; @param stamp of the changes of its batch
+   * @returns whether it may be applied here; else another region has to, or it has to wait for one
+   */
+  admits(operation: Operation, total: number, stamp: number): boolean;
+  /** @returns the milestones of the metric; `undefined`: none may be decided now */
+  decidable(post: string, metric: number): Milestones | undefined;
 }
 
 export const NO_MILESTONES: Milestones = { armed: [], reached: [] };
 
 /** Whether nothing of them is to be kept. */
-export function areNone({ armed, reached }: Milestones): boolean {
-  return armed.length === 0 && reached.length === 0;
+export function areNone({ armed, reached, shared }: Milestones): boolean {
+  return armed.length === 0 && reached.length === 0 && shared === undefined;
 }
 
 /** The milestones of a bucket's posts. */
@@ -82,7 +135,7 @@ export interface BucketMilestones {
 }
 
 /** An operation after which a total may be at a milestone; without an operation `value` is 0. */
-export type Crossing = Omit<ReachedMilestone, 'n' | 'missed'>;
+export type Crossing = Omit<ReachedMilestone, 'n' | 'missed' | 'isFinal'>;
 
 const NOBODY = { actor: null, session: null, seq: 0, kind: 'add', value: 0, missed: true } as const;
 
@@ -97,16 +150,17 @@ export function isAtMilestone({ armed }: Milestones, total: number): boolean {
  * @returns `null` if nothing was reached
  */
 export function reachMilestones(
-  { armed, reached }: Milestones,
+  milestones: Milestones,
   crossing: Crossing,
 ): { milestones: Milestones; reached: readonly ReachedMilestone[] } | null {
+  const { armed, reached } = milestones;
   const { total, value } = crossing;
   if (armed[0] === undefined || armed[0] > total) return null;
   const records = armed
     .filter((n) => n <= total)
     .map((n) => (n > total - value ? { n, ...crossing, missed: false } : { n, ...crossing, ...NOBODY }));
   const left = armed.filter((n) => n > total);
-  return { milestones: { armed: left, reached: [...reached, ...records] }, reached: records };
+  return { milestones: { ...milestones, armed: left, reached: [...reached, ...records] }, reached: records };
 }
 
 /** Whether no failover can lose a record any more, by the clock of a store that may lose its last commits. */
@@ -119,8 +173,21 @@ export function hasReached({ reached }: Milestones, session: Key64, seq: number)
   return reached.some((one) => one.seq === seq && one.session?.lo === session.lo && one.session.hi === session.hi);
 }
 
+/** Only with other regions. */
+export interface ArmOptions {
+  readonly mode: Exclude<HomeMode, 'released'>;
+  /** In `strict`: the total from which other regions forward. A default depends on `n`. */
+  readonly from?: number;
+  /** Whether this region is to become the home although another one is. */
+  readonly takesOver?: boolean;
+}
+
 /** Why a milestone cannot be armed. */
 export type ArmRejection =
+  /** Another region is the home. */
+  | { readonly kind: 'elsewhere'; readonly home: string }
+  /** Others of the metric are armed in this mode. */
+  | { readonly kind: 'mode'; readonly mode: HomeMode }
   | { readonly kind: 'passed'; readonly total: number }
   | { readonly kind: 'reached' }
   /** As many are armed, or armed and reached, as may be. */
@@ -142,12 +209,12 @@ export function arm(
   total: number,
   armedInBucket: number,
 ): { readonly result: ArmResult; readonly milestones: Milestones | null } {
-  const { armed, reached } = milestones;
+  const { armed } = milestones;
   if (armed.includes(n)) return { result: { kind: 'armed', isNew: false, armed }, milestones: null };
   const rejection = findRejection(milestones, n, total, armedInBucket);
   if (rejection !== null) return { result: rejection, milestones: null };
   const now = [...armed, n].sort((a, b) => a - b);
-  return { result: { kind: 'armed', isNew: true, armed: now }, milestones: { armed: now, reached } };
+  return { result: { kind: 'armed', isNew: true, armed: now }, milestones: { ...milestones, armed: now } };
 }
 
 function findRejection(
@@ -165,8 +232,9 @@ function findRejection(
 }
 
 /** @returns the milestones without `n`; `null` if it is not armed */
-export function disarm({ armed, reached }: Milestones, n: number): Milestones | null {
-  return armed.includes(n) ? { armed: armed.filter((one) => one !== n), reached } : null;
+export function disarm(milestones: Milestones, n: number): Milestones | null {
+  const { armed } = milestones;
+  return armed.includes(n) ? { ...milestones, armed: armed.filter((one) => one !== n) } : null;
 }
 
 /** The records of all metrics of a post. */
@@ -196,9 +264,10 @@ export function restoreRecords(
 ): void {
   for (const { post, metric, ...record } of records) {
     const milestones = getMilestones(post);
-    const { armed, reached } = milestones.get(post, metric) ?? NO_MILESTONES;
+    const before = milestones.get(post, metric) ?? NO_MILESTONES;
+    const { armed, reached } = before;
     if (reached.some(({ n }) => n === record.n)) continue;
-    const restored = { armed: armed.filter((n) => n !== record.n), reached: [...reached, record] };
+    const restored = { ...before, armed: armed.filter((n) => n !== record.n), reached: [...reached, record] };
     milestones.set(post, metric, restored, []);
   }
 }

@@ -21,6 +21,8 @@ export interface Operation {
   /** A repetition with the same session and `seq` has no effect; `null` and 0 without a session. */
   readonly session: Key64 | null;
   readonly seq: number;
+  /** Only of an operation that another region has forwarded: it is not forwarded back. */
+  readonly isForwarded?: true;
   /** Only of a visit: when it was accepted, seconds since 1970. */
   readonly atS?: number;
 }
@@ -33,6 +35,8 @@ export const ON = 4;
 export const SWITCHED = 8;
 /** It is the operation with which the total first reached a milestone: see milestones.ts. */
 export const REACHED = 16;
+/** Nothing was done: another region decides about the metric, or this one waits for others. No other outcome is applied and a duplicate. */
+export const ELSEWHERE = APPLIED | DUPLICATE;
 export const SWITCHED_FROM_BIT = 5;
 /** … or this, if several were: an actor may have those of when the metrics were no choices yet. OPTIONS_MAX leaves it free. */
 export const SWITCHED_FROM_SEVERAL = 7;

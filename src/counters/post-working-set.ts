@@ -1,7 +1,7 @@
 import type { PostCounts } from './batch.js';
 import { type Bucket, buildCounts, computeTotals, type PostState } from './bucket.js';
 import type { Metrics } from './metrics.js';
-import { recordMissed } from './unnamed-crossings.js';
+import { recordMissed } from './milestone-records.js';
 
 /** A post of a unit of work: read once, written once. */
 export interface WorkingPost {
@@ -47,7 +47,8 @@ export class PostWorkingSet {
     for (const [id, post] of this.#posts) {
       if (post.changed) {
         post.state.v += 1;
-        if (bucket.milestones.armedCount > 0) recordMissed(bucket, id, post.state);
+        if (!bucket.milestones.isEmpty)
+          for (const { index } of metrics.list) recordMissed(bucket, id, post.state, index);
         bucket.setPost(id, post.state);
       } else if (post.mustExist && !post.exists) bucket.setPost(id, post.state);
       const now = buildCounts(id, bucket.epoch, post.exists || post.changed ? post.state : undefined, metrics);

@@ -1,5 +1,5 @@
 import type { Observable } from 'rxjs';
-import type { ArmResult, ReachedMilestone } from '../counters/milestones.js';
+import type { ArmOptions, ArmResult, ReachedMilestone } from '../counters/milestones.js';
 
 /** A milestone that was reached, as it is read. */
 export interface ReadMilestone extends ReachedMilestone {
@@ -31,7 +31,7 @@ export interface MilestoneNews {
  */
 export interface MilestoneStore {
   /** @param metric index of the metric */
-  arm(post: string, metric: number, n: number): Promise<ArmResult>;
+  arm(post: string, metric: number, n: number, options?: ArmOptions): Promise<ArmResult>;
 
   /** @returns whether it was armed */
   disarm(post: string, metric: number, n: number): Promise<boolean>;

@@ -7,8 +7,21 @@ import { type ReplicatedBucket, ReplicatedChanges } from '../../src/counters/rep
 import { ReplicationState, type PersistentReplicationState } from '../../src/counters/replication/replication-state.js';
 import type { ToggleRegister } from '../../src/counters/replication/delta.js';
 import type { MemoryChangeRecord } from './memory-change-record.js';
+import type { Metrics } from '../../src/counters/metrics.js';
+import { METRICS } from './operations.js';
 import { MemoryMarks } from './memory-marks.js';
+import { HOME_RULES, type HomeRules } from '../../src/counters/replication/home-rules.js';
+import { ReplicatedHomes } from '../../src/counters/replication/milestone-homes.js';
 import { MemoryMilestones } from './memory-milestones.js';
+
+/** What a bucket has to know about other regions. */
+export interface RegionRules {
+  readonly metrics: Metrics;
+  readonly peers: readonly string[];
+  readonly rules: HomeRules;
+}
+
+const NO_REGIONS: RegionRules = { metrics: METRICS, peers: [], rules: HOME_RULES };
 
 /** A bucket in Maps: the reference for `apply`, `mergeDelta` and other stores. */
 export class MemoryBucket implements ReplicatedBucket {
@@ -18,7 +31,9 @@ export class MemoryBucket implements ReplicatedBucket {
   changedPosts: MemoryChangeRecord | null = null;
   sessionMarks = new MemoryMarks();
   visitMarks = new MemoryMarks();
+  forwardMarks = new MemoryMarks();
   milestones = new MemoryMilestones();
+  readonly #homes: ReplicatedHomes;
   readonly #producers = new Map<string, ProducerState>();
   readonly #logPositions = new Map<string, number>();
   readonly #posts = new Map<string, PostState>();
@@ -29,8 +44,18 @@ export class MemoryBucket implements ReplicatedBucket {
     public incarnation: RegionIncarnation,
     /** `null`: there are no other regions. */
     readonly state: ReplicationState | null = null,
+    private readonly regions: RegionRules = NO_REGIONS,
   ) {
     this.changes = state === null ? NO_CHANGES : new ReplicatedChanges(this);
+    this.#homes = new ReplicatedHomes(this, regions.metrics, regions.rules);
+  }
+
+  get homes(): ReplicatedHomes {
+    return this.#homes;
+  }
+
+  get peers(): readonly string[] {
+    return this.regions.peers;
   }
 
   get replication(): ReplicationState {
@@ -47,6 +72,7 @@ export class MemoryBucket implements ReplicatedBucket {
     const copy = new MemoryBucket(
       this.incarnation,
       this.state && new ReplicationState(this.incarnation.region, this.#stateCopy()),
+      this.regions,
     );
     for (const [producerId, producer] of this.#producers) copy.#producers.set(producerId, producer);
     for (const [log, position] of this.#logPositions) copy.#logPositions.set(log, position);
@@ -55,6 +81,7 @@ export class MemoryBucket implements ReplicatedBucket {
     for (const [id, register] of this.#registers) copy.#registers.set(id, register);
     copy.sessionMarks = this.sessionMarks.copy();
     copy.visitMarks = this.visitMarks.copy();
+    copy.forwardMarks = this.forwardMarks.copy();
     copy.milestones = this.milestones.copy();
     copy.changedPosts = this.changedPosts?.copy(copy) ?? null;
     copy.stoppedAtSeq = this.stoppedAtSeq;
@@ -138,6 +165,10 @@ export class MemoryBucket implements ReplicatedBucket {
 
   listPostsWithRegisters(): string[] {
     return [...new Set([...this.#registers.values()].map(({ post }) => post))];
+  }
+
+  listPostsWithMilestones(): string[] {
+    return [...new Set([...this.milestones.list()].map(({ post }) => post))];
   }
 
   /** Drops the registers up to the stable stamp, which are no longer needed. */

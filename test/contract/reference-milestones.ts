@@ -1,7 +1,7 @@
 import { Subject } from 'rxjs';
 import { computeTotal } from '../../src/counters/bucket.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
-import { arm, type ArmResult, disarm, MILESTONE_FINAL_MS, NO_MILESTONES } from '../../src/counters/milestones.js';
+import { arm, type ArmOptions, type ArmResult, disarm, isFinal, NO_MILESTONES } from '../../src/counters/milestones.js';
 import type { MilestoneNews, MilestoneStore, MilestonesView } from '../../src/store/milestone-store.js';
 import type { MemoryBucket } from './memory-bucket.js';
 
@@ -14,8 +14,9 @@ export class ReferenceMilestones implements MilestoneStore {
     private readonly isWatched: (post: string) => boolean,
   ) {}
 
-  arm(post: string, metric: number, n: number): Promise<ArmResult> {
+  arm(post: string, metric: number, n: number, options?: ArmOptions): Promise<ArmResult> {
     const bucket = this.#bucketOf(post);
+    if (options !== undefined) return Promise.resolve(this.#armShared(bucket, post, metric, n, options));
     const before = bucket.milestones.get(post, metric) ?? NO_MILESTONES;
     const total = computeTotal(bucket.post(post)?.metrics[metric]);
     const provisionalCount = bucket.changedPosts?.posts.state.provisional.length ?? 0;
@@ -26,16 +27,20 @@ export class ReferenceMilestones implements MilestoneStore {
 
   disarm(post: string, metric: number, n: number): Promise<boolean> {
     const bucket = this.#bucketOf(post);
+    if (bucket.state !== null)
+      return Promise.resolve(bucket.homes.disarm(post, metric, n, bucket.changes.now(bucket.milestones.nowMs())));
     const milestones = disarm(bucket.milestones.get(post, metric) ?? NO_MILESTONES, n);
     if (milestones !== null) bucket.milestones.set(post, metric, milestones, []);
     return Promise.resolve(milestones !== null);
   }
 
   read(post: string, metric: number): Promise<MilestonesView> {
-    const { milestones } = this.#bucketOf(post);
+    const { milestones, incarnation } = this.#bucketOf(post);
     const { armed, reached } = milestones.get(post, metric) ?? NO_MILESTONES;
-    const finalUpToMs = milestones.nowMs() - MILESTONE_FINAL_MS;
-    const views = reached.map((one) => ({ ...one, final: one.recordedAtMs <= finalUpToMs }));
+    const views = reached.map((one) => ({
+      ...one,
+      final: one.isFinal === true || (one.region === incarnation.region && isFinal(one, milestones.nowMs())),
+    }));
     return Promise.resolve({ armed, reached: views.sort((a, b) => a.n - b.n) });
   }
 
@@ -43,6 +48,13 @@ export class ReferenceMilestones implements MilestoneStore {
   publish(bucket: MemoryBucket): void {
     const news = bucket.milestones.takeNews().filter(({ post }) => this.isWatched(post));
     if (news.length > 0) this.reached.next(news);
+  }
+
+  #armShared(bucket: MemoryBucket, post: string, metric: number, n: number, options: ArmOptions): ArmResult {
+    const state = bucket.post(post);
+    if (state === undefined) bucket.setPost(post, { v: 0, updatedAtMs: 0, metrics: [] });
+    const stamp = bucket.changes.now(bucket.milestones.nowMs());
+    return bucket.homes.arm(post, metric, n, options, computeTotal(state?.metrics[metric]), stamp);
   }
 
   #bucketOf(post: string): MemoryBucket {

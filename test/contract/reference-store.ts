@@ -16,6 +16,7 @@ import {
   buildFullPost,
 } from '../../src/counters/replication/build-delta.js';
 import type { DeltaAck, Delta, RemoteToggle } from '../../src/counters/replication/delta.js';
+import { HOME_RULES } from '../../src/counters/replication/home-rules.js';
 import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
 import type { PostView } from '../../src/store/counter-store.js';
 import type { StoreBehindLog } from '../../src/store/store-behind-log.js';
@@ -26,7 +27,7 @@ import type {
   ReplicatedStore,
   FullSyncPage,
 } from '../../src/store/replicated-store.js';
-import { MemoryBucket } from './memory-bucket.js';
+import { MemoryBucket, type RegionRules } from './memory-bucket.js';
 import { MemoryMilestones } from './memory-milestones.js';
 import { CHANGE_RECORD_RULES } from './memory-change-record.js';
 import { ReferenceChangeStore } from './reference-change-store.js';
@@ -58,10 +59,14 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
     private readonly changeRecords = CHANGE_RECORD_RULES,
     /** The clock by whose time records of milestones become final. */
     private readonly nowMs: () => number = () => 0,
+    private readonly regions: Pick<RegionRules, 'peers' | 'rules'> = { peers: [], rules: HOME_RULES },
   ) {
     const newReplication = (): ReplicationState | null =>
       nonce && new ReplicationState(incarnation.region, newReplicationState(0));
-    this.#buckets = Array.from({ length: buckets }, () => new MemoryBucket(incarnation, newReplication()));
+    this.#buckets = Array.from(
+      { length: buckets },
+      () => new MemoryBucket(incarnation, newReplication(), { ...regions, metrics }),
+    );
     for (const bucket of this.#buckets) bucket.milestones = new MemoryMilestones(nowMs);
     this.milestones = new ReferenceMilestones(
       () => this.#buckets,
@@ -77,9 +82,9 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
 
   /** A store with the same contents that watches no post. */
   copy(): ReferenceStore {
-    const { metrics, incarnation, nonce, order, rules, changeRecords, nowMs } = this;
+    const { metrics, incarnation, nonce, order, rules, changeRecords, nowMs, regions } = this;
     const { length } = this.#buckets;
-    const copy = new ReferenceStore(metrics, length, incarnation, nonce, order, rules, changeRecords, nowMs);
+    const copy = new ReferenceStore(metrics, length, incarnation, nonce, order, rules, changeRecords, nowMs, regions);
     copy.#buckets = this.#buckets.map((bucket) => bucket.copy());
     copy.changeStore.copyPositions(this.changeStore);
     return copy;
@@ -121,7 +126,11 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
   }
 
   acquireLeases(wallMs: number): Promise<readonly number[]> {
-    for (const { replication } of this.#buckets) replication.receive(firstStampAt(wallMs));
+    for (const bucket of this.#buckets) {
+      bucket.replication.receive(firstStampAt(wallMs));
+      for (const { post, metric } of [...bucket.milestones.list()])
+        bucket.homes.settle(post, metric, bucket.post(post) ?? { v: 0, updatedAtMs: 0, metrics: [] });
+    }
     return Promise.resolve(this.#buckets.map((_, number) => number));
   }
 
@@ -221,6 +230,8 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
       const { state } = this.#buckets[number]!.replication;
       state.backfilling = false;
       state.recoveredUpTo = state.clock;
+      const bucket = this.#buckets[number]!;
+      bucket.homes.exchange.shipAgain(bucket.listPostsWithMilestones());
     }
     return Promise.resolve();
   }

@@ -20,6 +20,7 @@ export class LossyPeer implements Peer {
 
   async push(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
     const { random, weather, clock } = this.world;
+    if (random.chance(weather.divided ?? 0)) await this.push(deltas.map(withoutToggles));
     if (random.chance(weather.twice)) {
       clock.after(random.below(1_500), () => {
         if (!this.world.isCut(this.from, this.to)) void this.to.replicator.mergeFrom(this.from.name, deltas);
@@ -54,4 +55,11 @@ export class LossyPeer implements Peer {
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => void this.world.clock.after(ms, resolve));
   }
+}
+
+/** The first part of a delta that is divided. */
+function withoutToggles(delta: Delta): Delta {
+  const posts = delta.posts.map((post) => ({ ...post, registers: [], members: [] }));
+  const kind = delta.kind === 'full-sync-end' ? 'full-sync' : delta.kind;
+  return { ...delta, kind, upTo: delta.after, fullSyncReceiver: null, posts };
 }

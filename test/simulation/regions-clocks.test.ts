@@ -3,7 +3,8 @@ import type { Operation } from '../../src/counters/operation.js';
 import { FOLLOW_AFTER_MS } from '../../src/common/guarded-clock.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { Random } from '../support/random.js';
-import { like, anonymousLike, type Plant, RegionsWorld, view } from './regions-world.js';
+import { like, anonymousLike, view } from './region-operations.js';
+import { type Plant, RegionsWorld } from './regions-world.js';
 
 const HISTORIES = 30 * SCALE;
 const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);

@@ -1,6 +1,7 @@
 import { COUNTING_RULES, type CountingRules } from '../../src/counters/apply.js';
 import type { Batch, CommitResult } from '../../src/counters/batch.js';
-import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
+import { Metrics } from '../../src/counters/metrics.js';
+import { HOME_RULES, type HomeRules } from '../../src/counters/replication/home-rules.js';
 import type { CompareIncarnations } from '../../src/counters/replication/merge-delta.js';
 import type { Clock } from '../../src/common/clock.js';
 import { APPLIED, type Operation } from '../../src/counters/operation.js';
@@ -10,7 +11,6 @@ import type { Peer } from '../../src/replication/transport/peer.js';
 import { Replicator, type ReplicatorOptions } from '../../src/replication/replicator.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
-import { key } from '../contract/operations.js';
 import type { Random } from '../support/random.js';
 import { LossyPeer } from './lossy-peer.js';
 import { SimulatedClock } from './simulated-clock.js';
@@ -26,6 +26,8 @@ export interface Weather {
   readonly answerLost: number;
   readonly twice: number;
   readonly late: number;
+  /** Counters come before the toggles of their post, in deltas of their own. */
+  readonly divided?: number;
 }
 
 /**
@@ -69,6 +71,9 @@ export interface ToggleUpdate {
 
 interface Committed {
   readonly batch: Batch;
+  readonly outcomes: Uint8Array;
+  /** Whether a gateway has sent it again after a failover. */
+  readonly isReplay: boolean;
   readonly toggleUpdates: readonly ToggleUpdate[];
   /** Anonymous +1 and -1 that were applied. */
   readonly anonymousLikes: readonly Operation[];
@@ -98,7 +103,17 @@ class Region {
     this.#setClock();
     const nonce = (): number => (world.plant === 'epoch without nonce' ? 1 : world.random.below(2 ** 32));
     const incarnation = { region: name, epoch: 1, nonce: nonce() };
-    this.primary = new ReferenceStore(world.metrics, 1, incarnation, nonce, ORDERS[world.plant], RULES[world.plant]);
+    this.primary = new ReferenceStore(
+      world.metrics,
+      1,
+      incarnation,
+      nonce,
+      ORDERS[world.plant],
+      world.rules ?? RULES[world.plant],
+      undefined,
+      () => world.clock.wallMs(),
+      { peers: NAMES.filter((other) => other !== name), rules: world.homes },
+    );
     void this.primary.acquireLeases(this.wallMs);
     this.#replica = { store: this.primary.copy(), commits: 0 };
   }
@@ -131,10 +146,11 @@ class Region {
     this.startClock();
   }
 
-  async commit(operations: readonly Operation[]): Promise<void> {
+  /** @returns the outcomes */
+  async commit(operations: readonly Operation[]): Promise<Uint8Array> {
     this.#n += 1;
     const batch = { bucket: 0, producerId: 'prod-one', batchNumber: this.#n, atMs: this.wallMs, operations };
-    await this.#again(batch);
+    return this.#again(batch);
   }
 
   start(peers: readonly Peer[], options: ReplicatorOptions): void {
@@ -165,22 +181,23 @@ class Region {
     this.primary.restart(this.wallMs);
     if (this.world.random.chance(0.5)) this.replicate();
     if (!replays) this.#n = this.history.at(-1)?.batch.batchNumber ?? 0;
-    else for (const { batch } of lost) await this.#again(batch);
+    else for (const { batch, outcomes } of lost) await this.#again(this.world.replays(batch, outcomes), true);
   }
 
-  async #again(batch: Batch): Promise<void> {
+  async #again(batch: Batch, isReplay = false): Promise<Uint8Array> {
     const result = await this.primary.commit(batch);
     if (result.kind !== 'applied') throw new Error(`batch ${batch.batchNumber} got ${result.kind}`);
-    this.#remember(batch, result);
+    this.#remember(batch, result, isReplay);
+    return result.outcomes;
   }
 
-  #remember(batch: Batch, { outcomes }: Extract<CommitResult, { kind: 'applied' }>): void {
+  #remember(batch: Batch, { outcomes }: Extract<CommitResult, { kind: 'applied' }>, isReplay: boolean): void {
     const toggleUpdates = batch.operations.flatMap((operation) => {
       const { kind, post, metric, actor } = operation;
       return kind === 'set' ? [{ operation, stamp: this.primary.registerStamp(post, metric, actor!) }] : [];
     });
     const anonymousLikes = batch.operations.filter(({ kind }, i) => kind === 'adjust' && (outcomes[i]! & APPLIED) > 0);
-    this.history.push({ batch, toggleUpdates, anonymousLikes });
+    this.history.push({ batch, outcomes, isReplay, toggleUpdates, anonymousLikes });
   }
 }
 
@@ -189,6 +206,11 @@ export class RegionsWorld {
   readonly clock = new SimulatedClock();
   readonly regions: readonly Region[];
   readonly metrics: Metrics;
+  /** Counting rules in place of those of the plant. */
+  readonly rules: CountingRules | undefined;
+  readonly homes: HomeRules;
+  /** What gateways replay of a batch that was lost. */
+  replays: (batch: Batch, outcomes: Uint8Array) => Batch = (batch) => batch;
   readonly #cut = new Set<string>();
   weather: Weather = { lost: 0, answerLost: 0, twice: 0, late: 0 };
 
@@ -200,9 +222,20 @@ export class RegionsWorld {
       skewMs = 0,
       antiEntropyPeriodMs = NEVER_MS,
       metrics = METRICS,
-    }: { intervalMs?: number; skewMs?: number; antiEntropyPeriodMs?: number; metrics?: Metrics } = {},
+      rules,
+      homes = HOME_RULES,
+    }: {
+      intervalMs?: number;
+      skewMs?: number;
+      antiEntropyPeriodMs?: number;
+      metrics?: Metrics;
+      rules?: CountingRules;
+      homes?: HomeRules;
+    } = {},
   ) {
     this.metrics = metrics;
+    this.rules = rules;
+    this.homes = homes;
     this.regions = NAMES.map((name) => new Region(name, this, skewMs));
     for (const region of this.regions) {
       const peers = this.regions.filter((other) => other !== region).map((other) => new LossyPeer(this, region, other));
@@ -257,16 +290,4 @@ function following(region: Region): ReplicatedStore {
     },
     completeBackfill: (buckets) => region.primary.completeBackfill(buckets),
   };
-}
-
-export function view(post: string, by = 1): Operation {
-  return { post, metric: VIEWS, kind: 'add', value: by, actor: null, session: null, seq: 0 };
-}
-
-export function like(post: string, actor: number, on: boolean): Operation {
-  return { post, metric: LIKES, kind: 'set', value: on ? 1 : 0, actor: key(actor), session: null, seq: 0 };
-}
-
-export function anonymousLike(post: string, by: 1 | -1): Operation {
-  return { post, metric: LIKES, kind: 'adjust', value: by, actor: null, session: null, seq: 0 };
 }

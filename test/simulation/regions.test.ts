@@ -2,7 +2,8 @@ import { describe, expect, test } from '@jest/globals';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { Random } from '../support/random.js';
-import { like, anonymousLike, type Plant, RegionsWorld, view, type ToggleUpdate } from './regions-world.js';
+import { like, anonymousLike, view } from './region-operations.js';
+import { type Plant, RegionsWorld, type ToggleUpdate } from './regions-world.js';
 
 /** Each of the planted faults shows within tens of histories. */
 const HISTORIES = 500 * SCALE;

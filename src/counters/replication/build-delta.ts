@@ -5,6 +5,7 @@ import { findEntry } from '../pn-counter.js';
 import {
   type Delta,
   type EntryDelta,
+  type HomeDelta,
   type MembersDelta,
   type PostDelta,
   subsetOf,
@@ -21,7 +22,10 @@ export const TOGGLES_PER_STAMP = 500;
 interface PostChanges extends PostDelta {
   entries: readonly EntryDelta[];
   registers: ToggleRegister[];
+  homes?: readonly HomeDelta[];
 }
+
+const NO_STATE: PostState = { v: 0, updatedAtMs: 0, metrics: [] };
 
 /** Shared by all deltas that have none, because a list for each would be an allocation. */
 const NOTHING: never[] = [];
@@ -80,7 +84,8 @@ export function buildDelta(number: number, bucket: ReplicatedBucket, after: numb
       posts.set(post, (changes = { post, updatedAtMs, entries: NOTHING, registers: NOTHING, members: NOTHING }));
     }
     if (actor === null) {
-      changes.entries = buildOwnEntries(bucket, bucket.post(post)!);
+      changes.entries = buildOwnEntries(bucket, bucket.post(post) ?? NO_STATE);
+      addHomes(changes, bucket.homes.exchange.build(post, false));
       continue;
     }
     const stamp = bucket.registerStamp(post, metric, actor);
@@ -98,7 +103,7 @@ export function buildDelta(number: number, bucket: ReplicatedBucket, after: numb
 
 /** Everything that the bucket has of a post, whichever region counted it. */
 export function buildFullPost(bucket: ReplicatedBucket, metrics: Metrics, post: string): PostDelta {
-  const state = bucket.post(post) ?? { v: 0, updatedAtMs: 0, metrics: [] };
+  const state = bucket.post(post) ?? NO_STATE;
   const { stableStamp } = bucket.replication.state;
   const registers = bucket.listRegisters(post).filter(({ stamp }) => stamp > stableStamp);
   const toggles = new Set(registers.map(({ metric, actor }) => `${metric} ${actor.hi} ${actor.lo}`));
@@ -110,7 +115,16 @@ export function buildFullPost(bucket: ReplicatedBucket, metrics: Metrics, post: 
       bucket.listMembers(post, metric).filter((actor) => !hasRegister(metric, actor)),
     );
   });
-  return { post, updatedAtMs: state.updatedAtMs, entries: buildAllEntries(bucket, state), registers, members };
+  const full: PostChanges = {
+    ...{ post, updatedAtMs: state.updatedAtMs, entries: buildAllEntries(bucket, state), registers, members },
+  };
+  addHomes(full, bucket.homes.exchange.build(post, true));
+  return full;
+}
+
+/** Leaves the field out of most posts. */
+function addHomes(changes: PostChanges, homes: readonly HomeDelta[]): void {
+  if (homes.length > 0) changes.homes = homes;
 }
 
 /** Divides members into subsets that fit in a message. */

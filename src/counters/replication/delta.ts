@@ -1,5 +1,6 @@
 import type { PostCounts } from '../batch.js';
 import type { Key64 } from '../ids.js';
+import type { HomeConfirmation, MilestoneHome, ReachedMilestone } from '../milestones.js';
 import type { Incarnation, RegionIncarnation } from '../pn-counter.js';
 
 /** A region's state of another one: it has everything that one incarnation changed up to a stamp. */
@@ -56,6 +57,17 @@ export interface PostDelta {
   readonly registers: readonly ToggleRegister[];
   /** In a full sync and a repair: of each toggle the actors that have it on and no register. */
   readonly members: readonly MembersDelta[];
+  /** Of metrics that have or had a home; none for most posts. */
+  readonly homes?: readonly HomeDelta[];
+}
+
+/** Which region decides about the milestones of a metric, and which regions have confirmed it, as far as the source knows. */
+export interface HomeDelta {
+  readonly metric: number;
+  readonly home: MilestoneHome | null;
+  readonly confirmations: readonly HomeConfirmation[];
+  /** All that were reached, in whichever region. So who has a confirmation has what its region had decided before. */
+  readonly reached: readonly ReachedMilestone[];
 }
 
 /** A region's entry of a metric's counter. */

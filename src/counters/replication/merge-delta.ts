@@ -1,6 +1,8 @@
-import { ensureMetricState } from '../bucket.js';
+import { computeTotal, ensureMetricState } from '../bucket.js';
 import type { Key64 } from '../ids.js';
 import type { Metrics } from '../metrics.js';
+import { recordReached } from '../milestone-records.js';
+import type { Operation } from '../operation.js';
 import { compareIncarnations, type CounterEntry, findEntry, mergeEntry } from '../pn-counter.js';
 import { PostWorkingSet, type WorkingPost } from '../post-working-set.js';
 import {
@@ -111,11 +113,15 @@ class Merging {
   }
 
   merge(delta: PostDelta): void {
-    const { post: id, updatedAtMs, entries, registers, members } = delta;
+    const { post: id, updatedAtMs, entries, registers, members, homes = [] } = delta;
     const post = this.posts.get(id);
     for (const entry of entries) this.#mergeEntry(id, post, entry);
     for (const register of registers) this.#mergeRegister(id, post, register);
     for (const one of members) this.#mergeMembers(delta, post, one);
+    for (const home of homes) {
+      this.bucket.homes.exchange.merge(id, home);
+      post.mustExist = true;
+    }
     if (post.changed) post.state.updatedAtMs = Math.max(post.state.updatedAtMs, updatedAtMs);
   }
 
@@ -133,8 +139,11 @@ class Merging {
     const state = ensureMetricState(post.state, metric);
     const counter = mergeEntry(state.counter, { incarnation, p, n }, this.compare);
     if (counter === state.counter) return;
+    const before = computeTotal(state);
     state.counter = counter;
     post.changed = true;
+    const by = computeTotal(state) - before;
+    if (by > 0) this.#reach(id, post, { metric, actor: null, kind: 'adjust', value: by });
   }
 
   /** A peer's copy of the own region's entry has nothing new, unless this store lost something. */
@@ -229,6 +238,19 @@ class Merging {
     ensureMetricState(post.state, metric).members += on ? 1 : -1;
     post.changed = true;
     this.remoteToggles.push({ post: id, metric, actor, on });
+    if (on) this.#reach(id, post, { metric, actor, kind: 'set', value: 1 });
+  }
+
+  /** In `order` what another region has counted is ordered when it is merged. */
+  #reach(
+    id: string,
+    { state }: WorkingPost,
+    { metric, ...update }: Pick<Operation, 'metric' | 'actor' | 'kind' | 'value'>,
+  ): void {
+    const { bucket } = this;
+    if (bucket.milestones.isEmpty || bucket.milestones.get(id, metric)?.shared?.home?.mode !== 'order') return;
+    const about = { v: state.v + 1, atMs: toWallMs(this.#replication.state.clock) };
+    recordReached(bucket, id, metric, state, about, { ...update, session: null, seq: 0 });
   }
 }
 

@@ -10,6 +10,7 @@ interface MilestoneRecords {
   readonly tables: { readonly milestones: LmdbTable };
   readonly changes: WriteSet;
   readonly milestoneNews: MilestoneNews[];
+  bucketOf(post: string): number;
   loadPost(id: string): CachedPost;
 }
 
@@ -22,7 +23,7 @@ export class BucketMilestoneRecords implements BucketMilestones, PendingWrite {
   readonly #key: string;
 
   constructor(
-    bucket: number,
+    private readonly bucket: number,
     private readonly records: MilestoneRecords,
   ) {
     this.#key = `bucket ${encodeBigEndian(bucket, 2)}`;
@@ -54,6 +55,13 @@ export class BucketMilestoneRecords implements BucketMilestones, PendingWrite {
     own.set(metric, milestones);
     changes.add(this);
     for (const { n, v, atMs } of reached) milestoneNews.push({ post, metric, n, v, atMs });
+  }
+
+  /** Posts with milestones, as they are on disk. */
+  listPosts(): string[] {
+    const { milestones } = this.records.tables;
+    const posts = milestones.keys('post ', 'post!', Infinity).map((key) => key.slice('post '.length));
+    return posts.filter((post) => this.records.bucketOf(post) === this.bucket);
   }
 
   /** Nothing that is committed here is ever lost: so records are older than any loss from the start. */

@@ -7,8 +7,10 @@ import {
   type PostState,
 } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
+import type { Metrics } from '../../counters/metrics.js';
 import type { RegionIncarnation } from '../../counters/pn-counter.js';
 import type { ToggleRegister } from '../../counters/replication/delta.js';
+import { ReplicatedHomes } from '../../counters/replication/milestone-homes.js';
 import { type ReplicatedBucket, ReplicatedChanges } from '../../counters/replication/replicated-bucket.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
 import type { MilestoneNews } from '../milestone-store.js';
@@ -39,6 +41,10 @@ interface BucketRecords {
   readonly changeRecords: ChangeRecords;
   getReplicationState(bucket: number): ReplicationState | null;
   readonly milestoneNews: MilestoneNews[];
+  readonly metrics: Metrics;
+  /** The names of all other regions. */
+  readonly peers: readonly string[];
+  bucketOf(post: string): number;
   loadPost(id: string): CachedPost;
 }
 
@@ -52,7 +58,9 @@ export class EmbeddedBucket implements ReplicatedBucket {
   readonly #logPositions: LogPositions;
   readonly #replicationWriter: ReplicationStateWriter | null;
   readonly milestones: BucketMilestoneRecords;
+  readonly homes: ReplicatedHomes;
   #visitMarks: ExpiringMarks | null = null;
+  #forwardMarks: ExpiringMarks | null = null;
 
   constructor(
     readonly number: number,
@@ -66,6 +74,7 @@ export class EmbeddedBucket implements ReplicatedBucket {
     this.#producers = new ProducerStates(tables.producerStates, changes, prefix);
     this.#logPositions = new LogPositions(tables.logPositions, changes, prefix);
     this.milestones = new BucketMilestoneRecords(number, records);
+    this.homes = new ReplicatedHomes(this, records.metrics);
     this.sessionMarks = new ExpiringMarks(tables.sessionMarks, changes, prefix);
     this.#replicationWriter =
       replication && new ReplicationStateWriter(replication.state, tables.replication, changes, prefix);
@@ -73,6 +82,10 @@ export class EmbeddedBucket implements ReplicatedBucket {
 
   get incarnation(): RegionIncarnation {
     return this.records.incarnation;
+  }
+
+  get peers(): readonly string[] {
+    return this.records.peers;
   }
 
   get epoch(): string {
@@ -160,6 +173,10 @@ export class EmbeddedBucket implements ReplicatedBucket {
     return this.records.registerExpiry.listPostsWithRegisters(this.number);
   }
 
+  listPostsWithMilestones(): string[] {
+    return this.milestones.listPosts();
+  }
+
   persistClock(): void {
     this.#replicationWriter!.persistClock();
   }
@@ -182,14 +199,24 @@ export class EmbeddedBucket implements ReplicatedBucket {
     return (this.#visitMarks ??= new ExpiringMarks(tables.visitMarks, changes, encodeBigEndian(this.number, 2)));
   }
 
+  get forwardMarks(): ExpiringMarks {
+    const { tables, changes } = this.records;
+    return (this.#forwardMarks ??= new ExpiringMarks(tables.forwardMarks, changes, encodeBigEndian(this.number, 2)));
+  }
+
   /** How many generations of marks have begun. */
   get markGenerations(): number {
-    return this.sessionMarks.generation.number + this.visitMarks.generation.number;
+    return [this.sessionMarks, this.visitMarks, this.forwardMarks].reduce(
+      (sum, { generation }) => sum + generation.number,
+      0,
+    );
   }
 
   /** Removes up to `limit` chunks of expired marks. @returns how many it has removed */
   purgeMarks(limit: number): number {
-    const removed = this.sessionMarks.purge(limit);
-    return removed < limit ? removed + this.visitMarks.purge(limit - removed) : removed;
+    return [this.sessionMarks, this.visitMarks, this.forwardMarks].reduce(
+      (removed, marks) => (removed < limit ? removed + marks.purge(limit - removed) : removed),
+      0,
+    );
   }
 }

@@ -1,3 +1,4 @@
+import { bucketOf } from '../../counters/bucket-of.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { RegionIncarnation } from '../../counters/pn-counter.js';
 import type { ReplicationState } from '../../counters/replication/replication-state.js';
@@ -36,6 +37,9 @@ export class RecordCache {
   readonly changeRecords: ChangeRecords;
   /** Milestones that the running group has reached. */
   milestoneNews: MilestoneNews[] = [];
+  private readonly buckets: number;
+  readonly metrics: Metrics;
+  readonly peers: readonly string[];
   #recent = new Map<string, CachedPost>();
   #previous = new Map<string, CachedPost>();
   /** The post that was loaded last, because most operations load it several times. */
@@ -44,12 +48,23 @@ export class RecordCache {
 
   constructor(
     private readonly directory: Pick<DataDirectory, 'tables' | 'incarnations' | 'incarnation'>,
-    { buckets, metrics }: { readonly buckets: number; readonly metrics: Metrics },
+    {
+      buckets,
+      metrics,
+      replication,
+    }: {
+      readonly buckets: number;
+      readonly metrics: Metrics;
+      readonly replication?: { readonly peers?: readonly string[] };
+    },
     /** By bucket; `null` where there are no other regions. They outlast the values in memory. */
     private readonly replicationStates: readonly ReplicationState[] | null,
     index: RegisterIndex,
   ) {
     const { changes } = this;
+    this.buckets = buckets;
+    this.metrics = metrics;
+    this.peers = replication?.peers ?? [];
     this.tables = directory.tables;
     const { tables } = this;
     this.members = new MemberTable(tables.members, changes);
@@ -74,6 +89,10 @@ export class RecordCache {
 
   getReplicationState(bucket: number): ReplicationState | null {
     return this.replicationStates?.[bucket] ?? null;
+  }
+
+  bucketOf(post: string): number {
+    return bucketOf(post, this.buckets);
   }
 
   loadPost(id: string): CachedPost {

@@ -30,7 +30,7 @@ function checkRecords(root: RootDatabase): void {
   // The gateway reports another format.
   if (readFormat(text) !== FORMAT) return;
   const { incarnations } = decodeMeta(text);
-  const checks: Partial<Record<Exclude<keyof LmdbTables, 'sessionMarks' | 'visitMarks'>, Check>> = {
+  const checks: Partial<Record<Exclude<keyof LmdbTables, 'sessionMarks' | 'visitMarks' | 'forwardMarks'>, Check>> = {
     posts: (_key, value) => void decodePost(value, incarnations),
     members: (_key, value) => {
       if (value.length % KEY64_BYTES !== 0) throw new RangeError('a chunk of members ends within one');
@@ -45,7 +45,7 @@ function checkRecords(root: RootDatabase): void {
   };
   const tables = openTables(root);
   for (const [name, check] of Object.entries(checks)) checkTable(tables[name as keyof typeof checks], name, check);
-  for (const { marks, generations } of [tables.sessionMarks, tables.visitMarks]) {
+  for (const { marks, generations } of [tables.sessionMarks, tables.visitMarks, tables.forwardMarks]) {
     checkTable(marks, 'marks', (_key, value) => void readCompressed(value));
     checkTable(generations, 'generations of marks', (_key, value) => checkGeneration(value));
   }

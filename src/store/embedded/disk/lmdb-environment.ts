@@ -21,6 +21,8 @@ export interface LmdbTables {
   readonly sessionMarks: MarkTables;
   /** When the visits of actors were counted last. */
   readonly visitMarks: MarkTables;
+  /** The last seqs of sessions that were forwarded to regions. */
+  readonly forwardMarks: MarkTables;
   /** bucket, producer id → ProducerState. Of this process only: emptied at boot */
   readonly producerStates: LmdbTable;
   /** metric, post, chunk number → a chunk of registers */
@@ -42,7 +44,7 @@ export function openEnvironment(directory: string): RootDatabase {
     open({
       path: join(directory, DATA_FILE),
       noSubdir: true,
-      maxDbs: 16,
+      maxDbs: 24,
       // A commit resolves when it is durable, not before, because it is acknowledged then.
       overlappingSync: false,
       // A transaction holds one group commit; nothing else may join it.
@@ -58,6 +60,10 @@ export function openTables(root: RootDatabase): LmdbTables {
     members: new LmdbTable(root, 'members'),
     sessionMarks: { marks: new LmdbTable(root, 'marks'), generations: new LmdbTable(root, 'generations') },
     visitMarks: { marks: new LmdbTable(root, 'visit_marks'), generations: new LmdbTable(root, 'visit_generations') },
+    forwardMarks: {
+      marks: new LmdbTable(root, 'forward_marks'),
+      generations: new LmdbTable(root, 'forward_generations'),
+    },
     producerStates: new LmdbTable(root, 'fences'),
     registers: new LmdbTable(root, 'registers'),
     replication: new LmdbTable(root, 'regional'),

@@ -76,7 +76,7 @@ end
 local reach, sum_might_reach
 
 -- To be called before `apply` if a post of the batch has a milestone that is armed.
--- @return whether a sum of several operations may reach one: see mightReach in unnamed-crossings.ts
+-- @return whether a sum of several operations may reach one: see mightReach in milestone-records.ts
 local function prepare_milestones()
   if reach then return current_batch.has_sums and sum_might_reach() end
 

@@ -1,4 +1,4 @@
--- scripts/lib/milestones.lua: milestones of the bucket's metrics; the meaning is that of milestones.ts and unnamed-crossings.ts. A bucket
+-- scripts/lib/milestones.lua: milestones of the bucket's metrics; the meaning is that of milestones.ts and milestone-records.ts. A bucket
 -- without the field `milestones` has none, and pays nothing but reading that field.
 -- @needs bucket keys server-time post-record posts publish
 -- @constants VALUES_AT_ONCE REACHED_BY_ADD FIELD_MILESTONES KEY_COUNTS_CHANNEL KEY_MILESTONES KEY_MILESTONE_RECORDS
@@ -77,7 +77,7 @@ local function create_readers()
     end
   end
 
-  -- Records what a post has passed by no operation: see recordMissed in unnamed-crossings.ts.
+  -- Records what a post has passed by no operation: see recordMissed in milestone-records.ts.
   local function record_missed(index, by_metric)
     local post = posts.records[index]
     for metric, n in pairs(by_metric) do

@@ -1,0 +1,141 @@
+import type { Metrics } from '../metrics.js';
+import {
+  type HomeConfirmation,
+  type HomeMode,
+  isFinal,
+  type MilestoneHome,
+  type Milestones,
+  NO_MILESTONES,
+  NOT_SHARED,
+  type ReachedMilestone,
+  type SharedMilestones,
+} from '../milestones.js';
+import { compareIncarnations } from '../pn-counter.js';
+import type { HomeDelta } from './delta.js';
+import { type HomeRules, type HomesBucket, isHigher } from './home-rules.js';
+
+/** Homes whose marks may matter: that many changes of the home within the time that marks are kept. */
+const FORMER_HOMES_MAX = 4;
+
+/** What regions tell each other about the homes of a bucket's metrics: which there are, who has confirmed them, and what was decided. */
+export class HomeExchange {
+  constructor(
+    private readonly bucket: HomesBucket,
+    private readonly metrics: Metrics,
+    private readonly rules: HomeRules,
+  ) {}
+
+  get region(): string {
+    return this.bucket.incarnation.region;
+  }
+
+  get(post: string, metric: number): SharedMilestones {
+    return this.bucket.milestones.get(post, metric)?.shared ?? NOT_SHARED;
+  }
+
+  set(post: string, metric: number, milestones: Milestones): void {
+    this.bucket.milestones.set(post, metric, milestones, []);
+  }
+
+  /** What the region ships of a post: `all`: in a full sync also what others have confirmed. */
+  build(post: string, all: boolean): HomeDelta[] {
+    const { milestones, replication, incarnation } = this.bucket;
+    if (milestones.isEmpty) return [];
+    return this.metrics.list.flatMap(({ index: metric }) => {
+      const shared = milestones.get(post, metric)?.shared;
+      if (shared?.home === undefined || shared.home === null) return [];
+      const confirmations = shared.confirmations.flatMap((one): HomeConfirmation[] => {
+        if (one.region !== this.region) return all ? [one] : [];
+        // Counts that come back from other regions would be counted after it.
+        return replication.state.backfilling
+          ? []
+          : [{ ...one, ...incarnation, stamp: Math.min(one.stamp, replication.state.clock) }];
+      });
+      return [{ metric, home: shared.home, confirmations, reached: milestones.get(post, metric)!.reached }];
+    });
+  }
+
+  /** To be called with what another region ships, after its counts were merged. */
+  merge(post: string, { metric, home, confirmations, reached }: HomeDelta): void {
+    if (this.rules.honoursDecided) this.#mergeReached(post, metric, reached);
+    for (const confirmation of confirmations) this.#mergeConfirmation(post, metric, confirmation);
+    const known = this.get(post, metric).home;
+    if (home === null || !isHigher(home, known)) return;
+    const { milestones } = this.bucket;
+    const own = milestones.get(post, metric) ?? NO_MILESTONES;
+    const shared = { ...this.get(post, metric), home, isEffective: false };
+    if (home.region === this.region) return this.set(post, metric, { ...own, shared });
+    const forwardedTo = [home.region, ...shared.forwardedTo.filter((one) => one !== home.region)].slice(
+      0,
+      FORMER_HOMES_MAX,
+    );
+    this.set(post, metric, { ...own, armed: [], shared: { ...shared, starts: [], forwardedTo } });
+    this.#confirm(post, metric, home);
+  }
+
+  /** Ships what is confirmed again, because it was held back while lost counts came back. */
+  shipAgain(posts: Iterable<string>): void {
+    const { replication } = this.bucket;
+    for (const post of posts) if (this.build(post, false).length > 0) replication.recordCount(post, replication.now(0));
+    this.bucket.persistReplication();
+  }
+
+  setHome(post: string, metric: number, mode: HomeMode, stamp: () => number): void {
+    const shared = this.get(post, metric);
+    const home = { region: this.region, number: (shared.home?.number ?? 0) + 1, mode };
+    const own = this.bucket.milestones.get(post, metric) ?? NO_MILESTONES;
+    this.set(post, metric, { ...own, shared: { ...shared, home, isEffective: false } });
+    this.bucket.changes.recordCount(post, stamp());
+  }
+
+  #confirm(post: string, metric: number, home: MilestoneHome): void {
+    const { incarnation, replication } = this.bucket;
+    const stamp = replication.now(0);
+    this.#setConfirmation(post, metric, { ...incarnation, home, stamp });
+    replication.recordCount(post, stamp);
+  }
+
+  /** Keeps records of other regions. What is decided anywhere is armed nowhere. */
+  #mergeReached(post: string, metric: number, theirs: readonly ReachedMilestone[]): void {
+    const own = this.bucket.milestones.get(post, metric) ?? NO_MILESTONES;
+    const isKnown = (one: ReachedMilestone): boolean =>
+      own.reached.some(({ n, isFinal }) => n === one.n && (isFinal === true || one.isFinal !== true));
+    const news = theirs.filter((one) => !isKnown(one));
+    if (news.length === 0) return;
+    const isReplaced = (n: number): boolean => news.some((one) => one.n === n);
+    const kept = own.reached.filter(({ n }) => !isReplaced(n));
+    const armed = own.armed.filter((n) => !isReplaced(n));
+    const first = news.filter(({ n }) => own.reached.every((one) => one.n !== n));
+    this.bucket.milestones.set(post, metric, { ...own, armed, reached: [...kept, ...news] }, first);
+  }
+
+  /** Has other regions know which of the own records are final. */
+  finalize(post: string, metric: number): void {
+    const { milestones, replication } = this.bucket;
+    const own = milestones.get(post, metric)!;
+    const isDue = (one: ReachedMilestone): boolean =>
+      one.isFinal !== true && one.region === this.region && isFinal(one, milestones.nowMs());
+    if (!own.reached.some(isDue)) return;
+    const reached = own.reached.map((one) => (isDue(one) ? { ...one, isFinal: true as const } : one));
+    this.set(post, metric, { ...own, reached });
+    this.bucket.changes.recordCount(post, replication.now(0));
+  }
+
+  #mergeConfirmation(post: string, metric: number, theirs: HomeConfirmation): void {
+    const { region, stamp } = theirs;
+    if (region === this.region || !this.bucket.replication.hasRoomFor(region)) return;
+    const known = this.get(post, metric).confirmations.find((one) => one.region === region);
+    const order = known === undefined ? 'newer' : compareIncarnations(theirs, known);
+    const isNews =
+      order === 'newer' || (order === 'same' && (isHigher(theirs.home, known!.home) || stamp > known!.stamp));
+    if (!isNews) return;
+    this.#setConfirmation(post, metric, theirs);
+  }
+
+  #setConfirmation(post: string, metric: number, confirmation: HomeConfirmation): void {
+    const own = this.bucket.milestones.get(post, metric) ?? NO_MILESTONES;
+    const shared = this.get(post, metric);
+    const others = shared.confirmations.filter(({ region }) => region !== confirmation.region);
+    this.set(post, metric, { ...own, shared: { ...shared, confirmations: [...others, confirmation] } });
+  }
+}

@@ -1,0 +1,59 @@
+import type { Bucket } from '../bucket.js';
+import type { MilestoneHome, SharedMilestones } from '../milestones.js';
+import { compareIncarnations } from '../pn-counter.js';
+import type { ReplicationState } from './replication-state.js';
+
+/** The part of a bucket that homes use. */
+export interface HomesBucket extends Bucket {
+  readonly replication: ReplicationState;
+  /** The names of all other regions. */
+  readonly peers: readonly string[];
+  persistReplication(): void;
+}
+
+/** Rules between regions. Tests plant other ones to see that they would be found. */
+export interface HomeRules {
+  readonly isConfirmedBy: typeof isConfirmedBy;
+  /** Whether a region with this name stops counting once it has confirmed the home. */
+  readonly freezes: (home: MilestoneHome, region: string) => boolean;
+  readonly waitsForConfirmations: boolean;
+  readonly honoursDecided: boolean;
+  readonly keepsConfirmation: boolean;
+  readonly waitsForSync: boolean;
+  readonly keepsForwardMarks: boolean;
+}
+
+export const HOME_RULES: HomeRules = {
+  isConfirmedBy,
+  freezes: ({ mode, region: home }, region) => mode === 'strict' && home !== region,
+  waitsForConfirmations: true,
+  honoursDecided: true,
+  keepsConfirmation: true,
+  waitsForSync: true,
+  keepsForwardMarks: true,
+};
+
+/**
+ * Whether this region has everything that another one counted before it confirmed the home. Only the incarnation that counts now can
+ * confirm: one before may have counted what is lost since. Its confirmation alone is not enough, because it may come before other
+ * changes, in a part of a delta or by a third region.
+ */
+function isConfirmedBy({ replication }: HomesBucket, region: string, shared: SharedMilestones): boolean {
+  const confirmation = shared.confirmations.find((one) => one.region === region);
+  if (confirmation === undefined || !isSameHome(confirmation.home, shared.home)) return false;
+  const received = replication.versionVectorEntry(region);
+  const isCurrent = [replication.latestIncarnation(region), received].every(
+    (one) => compareIncarnations(confirmation, one) === 'same',
+  );
+  return isCurrent && received.upTo >= confirmation.stamp;
+}
+
+function isSameHome(a: MilestoneHome | null, b: MilestoneHome | null): boolean {
+  return a?.region === b?.region && a?.number === b?.number;
+}
+
+/** Whether a home replaces another one. */
+export function isHigher(home: MilestoneHome, other: MilestoneHome | null): boolean {
+  if (other === null || home.number !== other.number) return home.number > (other?.number ?? 0);
+  return home.region > other.region;
+}

@@ -1,0 +1,221 @@
+import { computeTotal, type PostState } from '../bucket.js';
+import { recordMissed } from '../milestone-records.js';
+import type { Metrics } from '../metrics.js';
+import {
+  arm,
+  type ArmOptions,
+  type ArmResult,
+  disarm,
+  type MilestoneHomes,
+  type Milestones,
+  NO_MILESTONES,
+  NOT_SHARED,
+  type SharedMilestones,
+} from '../milestones.js';
+import type { Key64 } from '../ids.js';
+import type { Operation } from '../operation.js';
+import { toForwardKey } from './forward-key.js';
+import { HomeExchange } from './home-exchange.js';
+import { HOME_RULES, type HomeRules, type HomesBucket } from './home-rules.js';
+
+/**
+ * Which region decides about the milestones of a metric. No region knows the total of all, so one of them decides, and knows when it may:
+ *
+ *     home h                                                    every other region i
+ *     `start` is reached: claims (h, number), ships it  ──────▶ merges it; from this commit on it counts nothing of the metric, and its
+ *                                                               operations are ELSEWHERE; ships a confirmation with its next stamp
+ *     an operation that would reach a milestone waits   ◀──────
+ *     until each i has confirmed, and all that i changed up to the stamp of the confirmation is here
+ *     the operation reaches it, as with one region      ◀────── forwarded operations
+ *     nothing more is near: releases                    ──────▶ counts again, but for retries of what it has forwarded
+ *
+ * That is `strict`. In `order` nobody stops counting, and what is merged late is ordered late: a home has to be confirmed only once, so
+ * that no two regions decide.
+ */
+export class ReplicatedHomes implements MilestoneHomes {
+  readonly exchange: HomeExchange;
+
+  constructor(
+    private readonly bucket: HomesBucket,
+    private readonly metrics: Metrics,
+    private readonly rules: HomeRules = HOME_RULES,
+  ) {
+    this.exchange = new HomeExchange(bucket, metrics, rules);
+  }
+
+  admits(operation: Operation, total: number, stamp: number): boolean {
+    const { post, metric, value } = operation;
+    if (this.#isElsewhere(operation)) return false;
+    const milestones = this.bucket.milestones.get(post, metric);
+    if (milestones?.shared === undefined) return true;
+    if (this.#isBound(milestones.shared) && !this.#becomesEffective(post, metric, milestones)) return false;
+    if (value <= 0) return true;
+    this.#releaseIfOver(post, metric, milestones, total, () => stamp);
+    this.#claimFrom(post, metric, total + value, () => stamp);
+    const next = this.bucket.milestones.get(post, metric)!;
+    if (next.shared!.starts.length === 0 || next.armed[0] === undefined || next.armed[0] > total + value) return true;
+    return !this.rules.waitsForConfirmations || this.#isConfirmed(next.shared!);
+  }
+
+  /** @returns the region that has to do the operation; `null`: it has to wait here */
+  forwardTo({ post, metric, session, seq }: Operation): string | null {
+    const shared = this.bucket.milestones.get(post, metric)?.shared ?? NOT_SHARED;
+    const before = session === null ? undefined : this.#findForwarded(shared, session, seq);
+    if (before !== undefined) return before;
+    const { home } = shared;
+    return home === null || !this.rules.freezes(home, this.exchange.region) ? null : home.region;
+  }
+
+  /** Whether another region has to do the operation, because it decides, or because it got it before. Notes that it is forwarded. */
+  #isElsewhere(operation: Operation): boolean {
+    const { post, metric, kind, value, session, seq } = operation;
+    const putOff = kind === 'set' && value === 1 ? this.metrics.otherOptions[metric]! : [];
+    const frozen = [metric, ...putOff].find((one) => this.isFrozen(post, one));
+    const { forwardMarks, milestones } = this.bucket;
+    const shared = milestones.get(post, frozen ?? metric)?.shared;
+    if (shared === undefined || session === null) return frozen !== undefined;
+    if (operation.isForwarded !== true && this.#findForwarded(shared, session, seq) !== undefined) return true;
+    if (frozen === undefined) return false;
+    if (this.rules.keepsForwardMarks) forwardMarks.set(toForwardKey(session, shared.home!.region), seq);
+    return true;
+  }
+
+  #findForwarded({ forwardedTo }: SharedMilestones, session: Key64, seq: number): string | undefined {
+    return forwardedTo.find((region) => seq <= this.bucket.forwardMarks.get(toForwardKey(session, region)));
+  }
+
+  /** Whether another region has to do what changes the metric. */
+  isFrozen(post: string, metric: number): boolean {
+    const home = this.bucket.milestones.get(post, metric)?.shared?.home;
+    return home != null && this.rules.freezes(home, this.exchange.region);
+  }
+
+  decidable(post: string, metric: number): Milestones | undefined {
+    const milestones = this.bucket.milestones.get(post, metric);
+    const shared = milestones?.shared;
+    if (milestones === undefined || shared === undefined) return milestones;
+    if (shared.home?.region !== this.exchange.region || shared.home.mode === 'released') return undefined;
+    if (!this.rules.waitsForConfirmations) return milestones;
+    return this.#becomesEffective(post, metric, milestones) ? this.bucket.milestones.get(post, metric) : undefined;
+  }
+
+  /**
+   * Arms a milestone here, so that this region becomes the home.
+   * @param total as far as it is known here; @param stamp of the change
+   */
+  arm(post: string, metric: number, n: number, options: ArmOptions, total: number, stamp: number): ArmResult {
+    const own = this.bucket.milestones.get(post, metric) ?? NO_MILESTONES;
+    const { home, starts } = own.shared ?? NOT_SHARED;
+    const isElsewhere = home !== null && home.mode !== 'released' && home.region !== this.exchange.region;
+    if (isElsewhere && options.takesOver !== true) return { kind: 'elsewhere', home: home.region };
+    const isStrict = options.mode === 'strict';
+    const isMixed = own.armed.length > 0 && isStrict !== starts.length > 0;
+    if (isMixed) return { kind: 'mode', mode: isStrict ? 'order' : 'strict' };
+    const { result, milestones } = arm(own, n, total, this.bucket.milestones.armedCount);
+    if (milestones === null) return result;
+    const shared = own.shared ?? NOT_SHARED;
+    const left = shared.starts.filter((one) => milestones.armed.includes(one.n));
+    const from = options.from ?? defaultStart(n);
+    this.exchange.set(post, metric, {
+      ...milestones,
+      shared: { ...shared, starts: isStrict ? [...left, { n, from }] : [] },
+    });
+    if (isStrict) this.#claimFrom(post, metric, total, () => stamp);
+    else if (home?.region !== this.exchange.region || home.mode !== 'order')
+      this.exchange.setHome(post, metric, 'order', () => stamp);
+    return result;
+  }
+
+  /** @returns whether it was armed. The last one lets other regions count again. */
+  disarm(post: string, metric: number, n: number, stamp: number): boolean {
+    const own = this.bucket.milestones.get(post, metric);
+    const milestones = own === undefined ? null : disarm(own, n);
+    if (milestones === null) return false;
+    const { shared } = milestones;
+    const starts = shared?.starts.filter((one) => one.n !== n) ?? [];
+    this.exchange.set(
+      post,
+      metric,
+      shared === undefined ? milestones : { ...milestones, shared: { ...shared, starts } },
+    );
+    if (milestones.armed.length === 0) this.#release(post, metric, () => stamp);
+    return true;
+  }
+
+  /**
+   * Does what no operation may come to do: claims a home whose start other regions have reached, records what they have passed once all
+   * have confirmed, and releases. To be called once in a while, and after a merge.
+   */
+  settle(post: string, metric: number, state: PostState): void {
+    const milestones = this.bucket.milestones.get(post, metric);
+    if (milestones?.shared === undefined) return;
+    const total = computeTotal(state.metrics[metric]);
+    const { replication } = this.bucket;
+    const stamp = (): number => replication.now(0);
+    this.#releaseIfOver(post, metric, milestones, total, stamp);
+    this.#claimFrom(post, metric, total, stamp);
+    recordMissed(this.bucket, post, state, metric);
+    this.exchange.finalize(post, metric);
+  }
+
+  /**
+   * Whether this region has confirmed an earlier home, which may still decide because it does not know of this one: then nothing is
+   * counted before all have confirmed this one.
+   */
+  #isBound({ home, confirmations, isEffective }: SharedMilestones): boolean {
+    if (home?.region !== this.exchange.region || isEffective || !this.rules.keepsConfirmation) return false;
+    return confirmations.some(
+      ({ region, home: earlier }) => region === this.exchange.region && earlier.mode === 'strict',
+    );
+  }
+
+  /** @returns whether all have confirmed the home, and notes it */
+  #becomesEffective(post: string, metric: number, milestones: Milestones): boolean {
+    const shared = milestones.shared!;
+    if (!this.#isConfirmed(shared)) return false;
+    if (!shared.isEffective)
+      this.exchange.set(post, metric, { ...milestones, shared: { ...shared, isEffective: true } });
+    return true;
+  }
+
+  #isConfirmed(shared: SharedMilestones): boolean {
+    if (shared.home?.region !== this.exchange.region) return false;
+    // An incarnation that has lost something may have lost another home.
+    const { syncedFrom } = this.bucket.replication.state;
+    if (this.rules.waitsForSync && !this.bucket.peers.every((region) => syncedFrom.includes(region))) return false;
+    if (shared.home.mode === 'order' && shared.isEffective) return true;
+    return this.bucket.peers.every((region) => this.rules.isConfirmedBy(this.bucket, region, shared));
+  }
+
+  #claimFrom(post: string, metric: number, total: number, stamp: () => number): void {
+    const { home, starts } = this.exchange.get(post, metric);
+    const { armed } = this.bucket.milestones.get(post, metric) ?? NO_MILESTONES;
+    if (!starts.some(({ n, from }) => from <= total && armed.includes(n))) return;
+    if (home?.region !== this.exchange.region || home.mode !== 'strict')
+      this.exchange.setHome(post, metric, 'strict', stamp);
+  }
+
+  #release(post: string, metric: number, stamp: () => number): void {
+    const { home } = this.exchange.get(post, metric);
+    if (home?.region === this.exchange.region && home.mode !== 'released')
+      this.exchange.setHome(post, metric, 'released', stamp);
+  }
+
+  /** Releases once nothing is near: only far below the start, so that a total that goes up and down does not claim and release. */
+  #releaseIfOver(
+    post: string,
+    metric: number,
+    { shared, armed }: Milestones,
+    total: number,
+    stamp: () => number,
+  ): void {
+    const { home, starts } = shared!;
+    const isNear = starts.some(({ n, from }) => armed.includes(n) && n - total < 2 * (n - from));
+    if (home?.mode === 'strict' && !isNear) this.#release(post, metric, stamp);
+  }
+}
+
+/** At least a minute of the present rate is wanted, so that all regions have stopped before it is reached. */
+function defaultStart(n: number): number {
+  return n - Math.max(1_000, Math.ceil(n / 1_000));
+}
