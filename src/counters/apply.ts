@@ -10,6 +10,7 @@ import {
   nextUpdatedAtMs,
   VISIT_MARKS_MAX,
 } from './bucket.js';
+import type { Key64 } from './ids.js';
 import type { Metrics } from './metrics.js';
 import { hasReached, reachMilestones } from './milestones.js';
 import { APPLIED, buildSwitched, DUPLICATE, ELSEWHERE, ON, type Operation, REACHED } from './operation.js';
@@ -29,6 +30,8 @@ export interface CountingRules {
   readonly reachMilestones: typeof reachMilestones;
   /** Whether an operation that another region has to do counts as done here. */
   readonly elsewhereSetsMark: boolean;
+  /** Whether later operations of its session in the batch wait for it. */
+  readonly elsewhereIsAwaited: boolean;
 }
 
 export const COUNTING_RULES: CountingRules = {
@@ -37,6 +40,7 @@ export const COUNTING_RULES: CountingRules = {
   uncountedVisitStartsWindow: false,
   reachMilestones,
   elsewhereSetsMark: false,
+  elsewhereIsAwaited: true,
 };
 
 /**
@@ -74,6 +78,10 @@ export function apply(
   return { kind: 'applied', outcomes, counts, changed };
 }
 
+function toName({ hi, lo }: Key64): string {
+  return `${hi} ${lo}`;
+}
+
 function startMarkGenerations(
   { sessionMarks, forwardMarks, visitMarks, milestones }: Bucket,
   metrics: Metrics,
@@ -93,6 +101,8 @@ function startGenerationIfOver(marks: Marks, atMs: number, lengthMs: number, max
 /** Applies the operations of one batch. */
 class Applying {
   readonly #stamp: number;
+  /** Sessions of which an operation of the batch is ELSEWHERE, and the region of all that were; `null`: later ones wait. */
+  #elsewhere: Map<string, string | null> | null = null;
 
   constructor(
     private readonly bucket: Bucket,
@@ -108,14 +118,33 @@ class Applying {
     const { session, seq } = operation;
     const { sessionMarks, milestones } = this.bucket;
     if (session !== null && seq <= sessionMarks.get(session)) return DUPLICATE | this.#readState(operation);
-    if (!milestones.isEmpty && !this.#isAdmitted(post, operation)) {
+    if (!milestones.isEmpty && (this.#mustWait(operation) || !this.#isAdmitted(post, operation))) {
       if (session !== null && this.rules.elsewhereSetsMark) sessionMarks.set(session, seq);
+      if (session !== null && this.rules.elsewhereIsAwaited) this.#awaitElsewhere(session, operation);
       return ELSEWHERE;
     }
     if (session !== null) sessionMarks.set(session, seq);
     const outcome = this.#change(post, operation);
     if (milestones.armedCount === 0 || (outcome & APPLIED) === 0) return outcome;
     return outcome | this.#reach(post, operation);
+  }
+
+  /**
+   * Whether an earlier operation of the session is ELSEWHERE. If it fails there, its retry must not meet a mark of a later one, here or in
+   * the region that does it. Only operations for the same region may follow it at once, because they reach it in order.
+   */
+  #mustWait(operation: Operation): boolean {
+    if (this.#elsewhere === null || operation.session === null) return false;
+    const region = this.#elsewhere.get(toName(operation.session));
+    return region !== undefined && (region === null || region !== this.bucket.homes.forwardTo(operation));
+  }
+
+  #awaitElsewhere(session: Key64, operation: Operation): void {
+    this.#elsewhere ??= new Map();
+    const name = toName(session);
+    const region = this.#elsewhere.get(name);
+    const own = region === null ? null : this.bucket.homes.forwardTo(operation);
+    this.#elsewhere.set(name, region === undefined || region === own ? own : null);
   }
 
   #isAdmitted({ state }: WorkingPost, operation: Operation): boolean {

@@ -106,6 +106,8 @@ export interface MilestoneHomes {
    * @returns whether it may be applied here; else another region has to, or it has to wait for one
    */
   admits(operation: Operation, total: number, stamp: number): boolean;
+  /** @returns the region that has to do an operation that is not admitted; `null`: it has to wait here */
+  forwardTo(operation: Operation): string | null;
   /** @returns the milestones of the metric; `undefined`: none may be decided now */
   decidable(post: string, metric: number): Milestones | undefined;
 }

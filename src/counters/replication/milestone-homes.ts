@@ -57,20 +57,19 @@ export class ReplicatedHomes implements MilestoneHomes {
     return !this.rules.waitsForConfirmations || this.#isConfirmed(next.shared!);
   }
 
-  /** @returns the region that has to do the operation; `null`: it has to wait here */
-  forwardTo({ post, metric, session, seq }: Operation): string | null {
-    const shared = this.bucket.milestones.get(post, metric)?.shared ?? NOT_SHARED;
-    const before = session === null ? undefined : this.#findForwarded(shared, session, seq);
-    if (before !== undefined) return before;
-    const { home } = shared;
-    return home === null || !this.rules.freezes(home, this.exchange.region) ? null : home.region;
+  forwardTo(operation: Operation): string | null {
+    const { post, metric, session, seq, isForwarded } = operation;
+    const frozen = this.#findFrozen(operation);
+    const shared = this.bucket.milestones.get(post, frozen ?? metric)?.shared ?? NOT_SHARED;
+    const isNew = session === null || isForwarded === true;
+    const before = isNew ? undefined : this.#findForwarded(shared, session, seq);
+    return before ?? (frozen === undefined ? null : shared.home!.region);
   }
 
   /** Whether another region has to do the operation, because it decides, or because it got it before. Notes that it is forwarded. */
   #isElsewhere(operation: Operation): boolean {
-    const { post, metric, kind, value, session, seq } = operation;
-    const putOff = kind === 'set' && value === 1 ? this.metrics.otherOptions[metric]! : [];
-    const frozen = [metric, ...putOff].find((one) => this.isFrozen(post, one));
+    const { post, metric, session, seq } = operation;
+    const frozen = this.#findFrozen(operation);
     const { forwardMarks, milestones } = this.bucket;
     const shared = milestones.get(post, frozen ?? metric)?.shared;
     if (shared === undefined || session === null) return frozen !== undefined;
@@ -78,6 +77,12 @@ export class ReplicatedHomes implements MilestoneHomes {
     if (frozen === undefined) return false;
     if (this.rules.keepsForwardMarks) forwardMarks.set(toForwardKey(session, shared.home!.region), seq);
     return true;
+  }
+
+  /** @returns the metric that makes it an operation of another region: its own, or an option that it would put off */
+  #findFrozen({ post, metric, kind, value }: Operation): number | undefined {
+    const putOff = kind === 'set' && value === 1 ? this.metrics.otherOptions[metric]! : [];
+    return [metric, ...putOff].find((one) => this.isFrozen(post, one));
   }
 
   #findForwarded({ forwardedTo }: SharedMilestones, session: Key64, seq: number): string | undefined {

@@ -1,0 +1,80 @@
+import { beforeEach, expect, test } from '@jest/globals';
+import { MemoryBucket } from '../../../test/contract/memory-bucket.js';
+import { key, like, METRICS, START_MS, view } from '../../../test/contract/operations.js';
+import { apply, COUNTING_RULES, type CountingRules } from '../apply.js';
+import { LIKES, VIEWS } from '../metrics.js';
+import { APPLIED, DUPLICATE, ELSEWHERE, ON, type Operation } from '../operation.js';
+import { HOME_RULES } from './home-rules.js';
+import { newReplicationState, ReplicationState } from './replication-state.js';
+
+const ANN = key(1);
+const SESSION = key(7);
+
+let bucket: MemoryBucket;
+let n: number;
+
+/** Applies the operations as the next batch. @returns their outcomes */
+function outcomes(operations: Operation[], rules: CountingRules = COUNTING_RULES): number[] {
+  const batch = { bucket: 0, producerId: 'prod-one', batchNumber: ++n, atMs: START_MS, operations };
+  const result = apply(bucket, METRICS, batch, rules);
+  if (result.kind !== 'applied') throw new Error(result.kind);
+  return [...result.outcomes];
+}
+
+/** Makes a region the home of a metric of the post. */
+function setHome(post: string, metric: number, region: string): void {
+  const home = { region, number: 1, mode: 'strict' as const };
+  bucket.setPost(post, { v: 1, updatedAtMs: START_MS, metrics: [] });
+  bucket.homes.exchange.merge(post, { metric, home, confirmations: [], reached: [] });
+}
+
+beforeEach(() => {
+  const state = new ReplicationState('eu', newReplicationState(0));
+  const regions = { metrics: METRICS, peers: ['ap', 'us'], rules: HOME_RULES };
+  bucket = new MemoryBucket({ region: 'eu', epoch: 1, nonce: 10 }, state, regions);
+  n = 0;
+});
+
+test('later operations of a session in a batch wait for one that another region has to do', () => {
+  setHome('p', VIEWS, 'us');
+  const other = key(8);
+  const batch = [
+    view('p', 1, { session: SESSION, seq: 1 }),
+    like('p', ANN, { session: SESSION, seq: 2 }),
+    like('p', key(2), { session: other, seq: 1 }),
+    view('q'),
+  ];
+  expect(outcomes(batch)).toEqual([ELSEWHERE, ELSEWHERE, APPLIED | ON, APPLIED]);
+  expect(outcomes(batch.slice(0, 1))).toEqual([ELSEWHERE]);
+  expect(outcomes(batch.slice(1, 2))).toEqual([APPLIED | ON]);
+});
+
+test('without that wait the retry of the one before would be a duplicate, although nobody has counted it', () => {
+  setHome('p', VIEWS, 'us');
+  const first = view('p', 1, { session: SESSION, seq: 1 });
+  outcomes([first, like('p', ANN, { session: SESSION, seq: 2 })], { ...COUNTING_RULES, elsewhereIsAwaited: false });
+  expect(outcomes([first])).toEqual([DUPLICATE]);
+});
+
+test('operations of a session for one region follow each other in a batch, and those for another one wait', () => {
+  setHome('p', VIEWS, 'us');
+  setHome('q', LIKES, 'us');
+  setHome('q', VIEWS, 'ap');
+  const [first, second, third, fourth] = [
+    view('p', 1, { session: SESSION, seq: 1 }),
+    like('q', ANN, { session: SESSION, seq: 2 }),
+    view('q', 1, { session: SESSION, seq: 3 }),
+    view('p', 1, { session: SESSION, seq: 4 }),
+  ] as const;
+  expect(outcomes([first, second, third, fourth])).toEqual(Array(4).fill(ELSEWHERE));
+  const regions = [first, second, third, fourth].map((operation) => bucket.homes.forwardTo(operation));
+  expect(regions).toEqual(['us', 'us', 'ap', 'us']);
+  // The third and the fourth have left no mark: once the region releases, they are counted here.
+  for (const metric of [VIEWS, LIKES]) {
+    const home = { region: 'us', number: 2, mode: 'released' as const };
+    for (const post of ['p', 'q']) bucket.homes.exchange.merge(post, { metric, home, confirmations: [], reached: [] });
+  }
+  expect(outcomes([second])).toEqual([ELSEWHERE]);
+  expect(outcomes([third])).toEqual([APPLIED]);
+  expect(outcomes([fourth])).toEqual([APPLIED]);
+});
