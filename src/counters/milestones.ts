@@ -134,6 +134,8 @@ export interface BucketMilestones {
   set(post: string, metric: number, milestones: Milestones, reached: readonly ReachedMilestone[]): void;
   /** The clock of the store, ms since 1970. */
   nowMs(): number;
+  /** Whether no failover of the store can lose a record of this region any more. */
+  isDurable(record: Pick<ReachedMilestone, 'recordedAtMs'>): boolean;
 }
 
 /** An operation after which a total may be at a milestone; without an operation `value` is 0. */
@@ -168,6 +170,18 @@ export function reachMilestones(
 /** Whether no failover can lose a record any more, by the clock of a store that may lose its last commits. */
 export function isFinal({ recordedAtMs }: Pick<ReachedMilestone, 'recordedAtMs'>, nowMs: number): boolean {
   return recordedAtMs <= nowMs - MILESTONE_FINAL_MS;
+}
+
+/**
+ * Whether a record is final as far as a region knows: of its own records it judges by its store, and those of others are final when their
+ * region has said so.
+ */
+export function isKnownFinal(
+  record: ReachedMilestone,
+  region: string,
+  milestones: Pick<BucketMilestones, 'isDurable'>,
+): boolean {
+  return record.isFinal === true || (record.region === region && milestones.isDurable(record));
 }
 
 /** Whether an operation with this session and seq is the one that reached a milestone. */

@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
-import type { ArmOptions, ArmResult, ReachedMilestone } from '../counters/milestones.js';
+import type { ArmOptions, ArmResult, MilestoneHome, ReachedMilestone } from '../counters/milestones.js';
+import type { Operation } from '../counters/operation.js';
 
 /** A milestone that was reached, as it is read. */
 export interface ReadMilestone extends ReachedMilestone {
@@ -11,6 +12,10 @@ export interface ReadMilestone extends ReachedMilestone {
 export interface MilestonesView {
   readonly armed: readonly number[];
   readonly reached: readonly ReadMilestone[];
+  /** The region that decides, or did last, as far as it is known here; `null`: there never was one. */
+  readonly home: MilestoneHome | null;
+  /** Only where this region decides: the regions that have not confirmed it yet, by name. Until then nothing is decided. */
+  readonly waitingFor: readonly string[];
 }
 
 /** A milestone of a watched post that was just reached. */
@@ -30,7 +35,7 @@ export interface MilestoneNews {
  * so no two gateways disagree. What is armed or disarmed here is durable when the call resolves.
  */
 export interface MilestoneStore {
-  /** @param metric index of the metric */
+  /** @param metric index of the metric; @param options with other regions, which make this one the home */
   arm(post: string, metric: number, n: number, options?: ArmOptions): Promise<ArmResult>;
 
   /** @returns whether it was armed */
@@ -38,6 +43,12 @@ export interface MilestoneStore {
 
   /** After every commit that has resolved. */
   read(post: string, metric: number): Promise<MilestonesView>;
+
+  /**
+   * Which region has to do operations whose outcome was ELSEWHERE, in their order; `null`: the operation has to wait here. Reads only,
+   * after every commit that has resolved.
+   */
+  forwardTo(operations: readonly Operation[]): Promise<readonly (string | null)[]>;
 
   /** Milestones of watched posts, whichever gateway's commit reached them. Some may be lost: `read` has all. */
   readonly reached: Observable<readonly MilestoneNews[]>;

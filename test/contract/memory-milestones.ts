@@ -1,6 +1,7 @@
 import {
   areNone,
   type BucketMilestones,
+  isFinal,
   type Milestones,
   type PostMilestone,
   type ReachedMilestone,
@@ -19,8 +20,11 @@ export class MemoryMilestones implements BucketMilestones {
   /** Those that were reached since they were last taken. */
   #news: (MetricMilestones & { readonly reached: readonly ReachedMilestone[] })[] = [];
 
-  /** @param nowMs the clock of the store */
-  constructor(readonly nowMs: () => number = () => 0) {}
+  /** @param nowMs the clock of the store @param isDurable whether no failover can lose a record any more, by this clock */
+  constructor(
+    readonly nowMs: () => number = () => 0,
+    readonly isDurable: BucketMilestones['isDurable'] = (record) => isFinal(record, nowMs()),
+  ) {}
 
   get isEmpty(): boolean {
     return this.#metrics.size === 0;
@@ -58,7 +62,7 @@ export class MemoryMilestones implements BucketMilestones {
   }
 
   copy(): MemoryMilestones {
-    const copy = new MemoryMilestones(this.nowMs);
+    const copy = new MemoryMilestones(this.nowMs, this.isDurable);
     copy.#metrics = new Map(this.#metrics);
     copy.#armed = this.#armed;
     return copy;

@@ -110,7 +110,12 @@ function armingTests(under: StoreUnderTest): void {
   const { arm, reached, outcomes } = callsOf(under);
 
   it('a post without milestones has none', async () => {
-    expect(await under.store.milestones.read(POST, VIEWS)).toEqual({ armed: [], reached: [] });
+    expect(await under.store.milestones.read(POST, VIEWS)).toEqual({
+      armed: [],
+      reached: [],
+      home: null,
+      waitingFor: [],
+    });
     expect(await under.store.milestones.disarm(POST, VIEWS, 3)).toBe(false);
   });
 

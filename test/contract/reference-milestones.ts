@@ -1,8 +1,16 @@
 import { Subject } from 'rxjs';
 import { computeTotal } from '../../src/counters/bucket.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
-import { arm, type ArmOptions, type ArmResult, disarm, isFinal, NO_MILESTONES } from '../../src/counters/milestones.js';
+import {
+  arm,
+  type ArmOptions,
+  type ArmResult,
+  disarm,
+  isKnownFinal,
+  NO_MILESTONES,
+} from '../../src/counters/milestones.js';
 import type { MilestoneNews, MilestoneStore, MilestonesView } from '../../src/store/milestone-store.js';
+import type { Operation } from '../../src/counters/operation.js';
 import type { MemoryBucket } from './memory-bucket.js';
 
 /** Milestones over buckets in memory: the meaning that every store has to equal. */
@@ -35,13 +43,23 @@ export class ReferenceMilestones implements MilestoneStore {
   }
 
   read(post: string, metric: number): Promise<MilestonesView> {
-    const { milestones, incarnation } = this.#bucketOf(post);
-    const { armed, reached } = milestones.get(post, metric) ?? NO_MILESTONES;
+    const { milestones, incarnation, homes } = this.#bucketOf(post);
+    const { armed, reached, shared } = milestones.get(post, metric) ?? NO_MILESTONES;
     const views = reached.map((one) => ({
       ...one,
-      final: one.isFinal === true || (one.region === incarnation.region && isFinal(one, milestones.nowMs())),
+      final: isKnownFinal(one, incarnation.region, milestones),
     }));
-    return Promise.resolve({ armed, reached: views.sort((a, b) => a.n - b.n) });
+    const waitingFor = shared === undefined ? [] : homes.findUnconfirmed(post, metric);
+    return Promise.resolve({
+      armed,
+      reached: views.sort((a, b) => a.n - b.n),
+      home: shared?.home ?? null,
+      waitingFor,
+    });
+  }
+
+  forwardTo(operations: readonly Operation[]): Promise<readonly (string | null)[]> {
+    return Promise.resolve(operations.map((operation) => this.#bucketOf(operation.post).homes.forwardTo(operation)));
   }
 
   /** To be called after each commit. */

@@ -122,6 +122,6 @@ export class ArmedMilestones {
 }
 
 /** Without what depends on the clock of the store, which is another one in the reference. */
-function plain({ armed, reached }: MilestonesView): MilestonesView {
-  return { armed, reached: reached.map((one) => ({ ...one, recordedAtMs: 0, final: false })) };
+function plain({ reached, ...view }: MilestonesView): MilestonesView {
+  return { ...view, reached: reached.map((one) => ({ ...one, recordedAtMs: 0, final: false })) };
 }

@@ -112,9 +112,9 @@ export class MilestonesStore implements CounterStore {
   }
 
   async readMilestones(post: string, metric: number): Promise<MilestonesView> {
-    const { armed, reached } = await this.#primary.milestones.read(post, metric);
+    const { reached, ...view } = await this.#primary.milestones.read(post, metric);
     const nowMs = this.clock.wallMs();
-    return { armed, reached: reached.map((one) => ({ ...one, final: this.rules.isFinal(one, nowMs) })) };
+    return { ...view, reached: reached.map((one) => ({ ...one, final: this.rules.isFinal(one, nowMs) })) };
   }
 
   get milestones(): ReferenceStore['milestones'] {

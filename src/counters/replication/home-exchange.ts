@@ -2,7 +2,7 @@ import type { Metrics } from '../metrics.js';
 import {
   type HomeConfirmation,
   type HomeMode,
-  isFinal,
+  isKnownFinal,
   type MilestoneHome,
   type Milestones,
   NO_MILESTONES,
@@ -114,7 +114,7 @@ export class HomeExchange {
     const { milestones, replication } = this.bucket;
     const own = milestones.get(post, metric)!;
     const isDue = (one: ReachedMilestone): boolean =>
-      one.isFinal !== true && one.region === this.region && isFinal(one, milestones.nowMs());
+      one.isFinal !== true && isKnownFinal(one, this.region, milestones);
     if (!own.reached.some(isDue)) return;
     const reached = own.reached.map((one) => (isDue(one) ? { ...one, isFinal: true as const } : one));
     this.set(post, metric, { ...own, reached });

@@ -57,6 +57,7 @@ export class ReplicatedHomes implements MilestoneHomes {
     return !this.rules.waitsForConfirmations || this.#isConfirmed(next.shared!);
   }
 
+  /** @returns the region that has to do the operation; `null`: it has to wait here */
   forwardTo(operation: Operation): string | null {
     const { post, metric, session, seq, isForwarded } = operation;
     const frozen = this.#findFrozen(operation);
@@ -64,6 +65,14 @@ export class ReplicatedHomes implements MilestoneHomes {
     const isNew = session === null || isForwarded === true;
     const before = isNew ? undefined : this.#findForwarded(shared, session, seq);
     return before ?? (frozen === undefined ? null : shared.home!.region);
+  }
+
+  /** @returns the regions that have not confirmed that this one decides, of those whose confirmation it needs; none where it does not decide */
+  findUnconfirmed(post: string, metric: number): readonly string[] {
+    const shared = this.bucket.milestones.get(post, metric)?.shared ?? NOT_SHARED;
+    const { home } = shared;
+    if (home?.region !== this.exchange.region || home.mode === 'released') return [];
+    return this.bucket.peers.filter((region) => !this.#isConfirmedBy(region, shared));
   }
 
   /** Whether another region has to do the operation, because it decides, or because it got it before. Notes that it is forwarded. */
@@ -185,11 +194,15 @@ export class ReplicatedHomes implements MilestoneHomes {
 
   #isConfirmed(shared: SharedMilestones): boolean {
     if (shared.home?.region !== this.exchange.region) return false;
+    return this.bucket.peers.every((region) => this.#isConfirmedBy(region, shared));
+  }
+
+  #isConfirmedBy(region: string, shared: SharedMilestones): boolean {
     // An incarnation that has lost something may have lost another home.
-    const { syncedFrom } = this.bucket.replication.state;
-    if (this.rules.waitsForSync && !this.bucket.peers.every((region) => syncedFrom.includes(region))) return false;
-    if (shared.home.mode === 'order' && shared.isEffective) return true;
-    return this.bucket.peers.every((region) => this.rules.isConfirmedBy(this.bucket, region, shared));
+    const isSynced = this.bucket.replication.state.syncedFrom.includes(region);
+    if (this.rules.waitsForSync && !isSynced) return false;
+    if (shared.home?.mode === 'order' && shared.isEffective) return true;
+    return this.rules.isConfirmedBy(this.bucket, region, shared);
   }
 
   #claimFrom(post: string, metric: number, total: number, stamp: () => number): void {

@@ -64,9 +64,13 @@ export class BucketMilestoneRecords implements BucketMilestones, PendingWrite {
     return posts.filter((post) => this.records.bucketOf(post) === this.bucket);
   }
 
-  /** Nothing that is committed here is ever lost: so records are older than any loss from the start. */
+  /** Records need no time, because nothing that is committed here is ever lost. */
   nowMs(): number {
     return 0;
+  }
+
+  isDurable(): boolean {
+    return true;
   }
 
   write(writer: ByteWriter): void {

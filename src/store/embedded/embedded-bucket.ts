@@ -8,6 +8,7 @@ import {
 } from '../../counters/bucket.js';
 import type { Key64 } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
+import { isKnownFinal, type ReachedMilestone } from '../../counters/milestones.js';
 import type { RegionIncarnation } from '../../counters/pn-counter.js';
 import type { ToggleRegister } from '../../counters/replication/delta.js';
 import { ReplicatedHomes } from '../../counters/replication/milestone-homes.js';
@@ -94,6 +95,15 @@ export class EmbeddedBucket implements ReplicatedBucket {
 
   get changedPosts(): ChangedPostsRecorder | null {
     return this.records.changeRecords.recorder(this.number);
+  }
+
+  get isReplicated(): boolean {
+    return this.#replication !== null;
+  }
+
+  /** Whether no region can lose the record any more. */
+  isFinal(record: ReachedMilestone): boolean {
+    return this.#replication === null || isKnownFinal(record, this.incarnation.region, this.milestones);
   }
 
   get replication(): ReplicationState {

@@ -67,7 +67,7 @@ export function decodeMilestones(packed: Buffer, region: string): MilestonesView
     const record = readRecord(values, region);
     reached.push({ ...record, final: record.recordedAtMs <= finalUpToMs });
   }
-  return { armed, reached: reached.sort((a, b) => a.n - b.n) };
+  return { armed, reached: reached.sort((a, b) => a.n - b.n), home: null, waitingFor: [] };
 }
 
 /**
