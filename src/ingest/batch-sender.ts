@@ -2,7 +2,7 @@ import { Backoff } from '../common/backoff.js';
 import type { Clock } from '../common/clock.js';
 import { sleep } from '../common/sleep.js';
 import type { Batch, CommitResult } from '../counters/batch.js';
-import type { Operation } from '../counters/operation.js';
+import { ELSEWHERE, type Operation } from '../counters/operation.js';
 import type { CounterStore } from '../store/counter-store.js';
 import type { RetainedBatch, BucketQueue, OpenBatch } from './bucket-queue.js';
 import { ageMs, type Instant, readInstant } from './dual-clock-instant.js';
@@ -120,7 +120,7 @@ export class BatchSender {
       if (head === undefined) break;
       const result = await this.#commit(queue, head);
       if (result?.kind === 'applied') {
-        this.#commitDone(queue, head.batch);
+        this.#commitDone(queue, head.batch, result.outcomes);
         if (head.waiters !== null) applied = result;
         else if (result.changed.length > 0) this.stats.replayedBatches += 1;
         left = left.slice(1);
@@ -177,16 +177,18 @@ export class BatchSender {
    */
   #skipCommitted(queue: BucketQueue, left: readonly Sending[], last: number): readonly Sending[] {
     if (last <= left.at(-1)!.batch.batchNumber) {
-      for (const { batch } of left) if (batch.batchNumber < last) this.#commitDone(queue, batch);
+      for (const { batch } of left) if (batch.batchNumber < last) this.#commitDone(queue, batch, null);
       return left.filter(({ batch }) => batch.batchNumber >= last);
     }
     for (const sending of left) this.#reduce(sending, () => false);
     return this.#restartNumbering(queue, []);
   }
 
-  #commitDone(queue: BucketQueue, batch: Batch): void {
+  /** @param outcomes `null`: unknown. Of a batch that was retained they may be those of before, with operations that it has no longer */
+  #commitDone(queue: BucketQueue, batch: Batch, outcomes: Uint8Array | null): void {
     queue.lastCommitAt = readInstant(this.clock);
-    this.retained.retain(queue, batch, queue.lastCommitAt);
+    const isKnown = outcomes?.length === batch.operations.length;
+    this.retained.retain(queue, batch, queue.lastCommitAt, (i) => !isKnown || outcomes[i] !== ELSEWHERE);
   }
 
   #restartNumbering(queue: BucketQueue, sendings: readonly Sending[]): readonly Sending[] {

@@ -1,4 +1,5 @@
 import type { Batch } from '../counters/batch.js';
+import type { Key64 } from '../counters/ids.js';
 import type { Instant } from './dual-clock-instant.js';
 import type { PendingOperation } from './pending-operation.js';
 
@@ -35,6 +36,15 @@ export class OpenBatch {
   }
 }
 
+/** A session with operations on their way to another region. Its later ones wait. */
+export interface AwaySession {
+  readonly held: PendingOperation[];
+}
+
+export function toSessionName({ hi, lo }: Key64): string {
+  return `${hi} ${lo}`;
+}
+
 /** A batch that the store has committed. */
 export interface RetainedBatch {
   readonly queue: BucketQueue;
@@ -64,6 +74,10 @@ export class BucketQueue {
   isPinned = false;
   /** The store was unreachable, and no batch that was sent since has been committed. */
   needsVerification = false;
+  /** By name. Empty but near milestones that several regions share; at most as many as operations are pending. */
+  readonly away = new Map<string, AwaySession>();
+  /** The batch that `putBack` has made. */
+  #putBack: OpenBatch | null = null;
 
   constructor(
     readonly bucket: number,
@@ -76,6 +90,44 @@ export class BucketQueue {
     if (last === undefined || last.operations.length >= batchMax) this.waiting.push(new OpenBatch(operation, nowMs));
     else last.operations.push(operation);
     return this.waiting[0]!.operations.length >= batchMax;
+  }
+
+  /** Takes operations of sessions that are away out of a batch that is to be sent. */
+  holdBack(batch: OpenBatch): void {
+    if (this.away.size === 0) return;
+    const findAway = ({ session }: PendingOperation): AwaySession | undefined =>
+      session === null ? undefined : this.away.get(toSessionName(session));
+    // None of them was answered: a session whose operations miss their deadline is withdrawn.
+    for (const operation of batch.keepOnly((one) => findAway(one) === undefined))
+      findAway(operation)!.held.push(operation);
+  }
+
+  /** Puts operations that were held back before all that wait. */
+  putBack(operations: readonly PendingOperation[], batchMax: number): void {
+    const [first, ...others] = operations;
+    if (first === undefined) return;
+    const [head] = this.waiting;
+    if (head !== undefined && head === this.#putBack && head.operations.length + operations.length <= batchMax) {
+      head.operations.push(...operations);
+      return;
+    }
+    const batch = new OpenBatch(first, first.acceptedAtMs);
+    batch.operations.push(...others.slice(0, batchMax - 1));
+    this.putBack(others.slice(batchMax - 1), batchMax);
+    this.waiting.unshift(batch);
+    this.#putBack = batch;
+  }
+
+  /** Removes the waiting operations of a session. @returns those that were not answered yet, and how many there were */
+  withdraw(name: string): { unanswered: PendingOperation[]; count: number } {
+    const unanswered: PendingOperation[] = [];
+    let count = 0;
+    for (const batch of this.waiting) {
+      count += batch.operations.length;
+      unanswered.push(...batch.keepOnly(({ session }) => session === null || toSessionName(session) !== name));
+      count -= batch.operations.length;
+    }
+    return { unanswered, count };
   }
 
   /** Yields operations that have waited since `sinceMs` or longer, each once: they count as answered. */

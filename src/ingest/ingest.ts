@@ -7,6 +7,8 @@ import { CLOSING_ERROR, type ErrorBody, errorBody } from '../protocol/errors.js'
 import type { CounterStore } from '../store/counter-store.js';
 import { type AppliedResult, BatchSender, type BatchSenderOptions } from './batch-sender.js';
 import { BucketQueue, type OpenBatch } from './bucket-queue.js';
+import { Forwarder } from './forwarder.js';
+import type { Forwarding } from './forwarding.js';
 import type { CommittedBatch, RejectedOperations } from './ingest-events.js';
 import type { PendingOperation } from './pending-operation.js';
 
@@ -36,6 +38,8 @@ export interface IngestOptions extends BatchSenderOptions {
   readonly buckets: number;
   /** FLUSH_MS: how long an operation waits for others to join its batch. */
   readonly flushMs: number;
+  /** Only with other regions. */
+  readonly forwarding?: Forwarding;
 }
 
 /** Observes seconds, as prom-client's histograms do. */
@@ -63,6 +67,7 @@ export class Ingest {
   readonly #queues: readonly BucketQueue[];
   readonly #busy = new Set<BucketQueue>();
   readonly #sender: BatchSender;
+  readonly #forwarder: Forwarder | null;
   #flushTimer: Timer | null = null;
   #flushAtMs = 0;
   /** Operations since the last flush whose bucket has no batch in flight. */
@@ -86,6 +91,7 @@ export class Ingest {
     private readonly latency: { readonly commit: Observer; readonly acknowledgement: Observer },
   ) {
     this.#sender = new BatchSender(store, clock, random, options, (operations) => this.#failUnavailable(operations));
+    this.#forwarder = this.#createForwarder();
     this.#queues = Array.from(
       { length: options.buckets },
       (_, bucket) => new BucketQueue(bucket, options.newProducerId()),
@@ -189,15 +195,35 @@ export class Ingest {
   }
 
   async #commit(queue: BucketQueue, batch: OpenBatch): Promise<void> {
+    queue.holdBack(batch);
     const { length } = batch.operations;
+    if (length === 0) return;
     queue.inFlight = batch;
     const sentAtMs = this.clock.nowMs();
     const result = await this.#sender.send(queue, batch);
     const now = this.clock.nowMs();
     this.latency.commit.observe((now - sentAtMs) / 1000);
     this.#pending -= length;
-    if (result !== null) this.#acknowledge(queue.bucket, batch, result, now);
+    if (result !== null) {
+      const applied = this.#forwarder?.take(queue, batch, result) ?? result;
+      this.#acknowledge(queue.bucket, batch, applied, now);
+    }
     queue.inFlight = null;
+  }
+
+  #createForwarder(): Forwarder | null {
+    const { forwarding } = this.options;
+    if (forwarding === undefined) return null;
+    return new Forwarder(forwarding, {
+      batchMax: BATCH_MAX,
+      fail: (operations, error) => this.#fail(operations, error),
+      left: (count) => (this.#pending -= count),
+      resume: (queue) => {
+        if (queue.waiting.length === 0 || queue.isSending) return;
+        this.#busy.add(queue);
+        void this.#send(queue, queue.waiting.shift());
+      },
+    });
   }
 
   #acknowledge(bucket: number, batch: OpenBatch, result: AppliedResult, now: number): void {
@@ -215,18 +241,27 @@ export class Ingest {
 
   #checkDeadlines(): void {
     const sinceMs = this.clock.nowMs() - DEADLINE_MS;
+    this.#forwarder?.failOverdue(sinceMs);
     const overdue: PendingOperation[] = [];
     for (const queue of this.#busy) for (const operation of queue.takeOverdue(sinceMs)) overdue.push(operation);
     this.#failUnavailable(overdue);
     this.#deadlineTimer =
-      this.#busy.size > 0 ? this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines()) : null;
+      this.#busy.size > 0 || (this.#forwarder?.size ?? 0) > 0
+        ? this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines())
+        : null;
   }
 
   #failUnavailable(operations: readonly PendingOperation[]): void {
+    this.#fail(
+      operations,
+      errorBody('UNAVAILABLE', 'the store did not answer in time; retry with the same seq or key'),
+    );
+  }
+
+  #fail(operations: readonly PendingOperation[], error: ErrorBody): void {
     if (operations.length === 0) return;
-    const error = errorBody('UNAVAILABLE', 'the store did not answer in time; retry with the same seq or key');
     for (const operation of operations) operation.failed(error);
-    this.#rejected.next({ operations, code: 'UNAVAILABLE' });
+    this.#rejected.next({ operations, code: error.code });
   }
 
   #shed(operation: PendingOperation, error: ErrorBody): void {

@@ -34,12 +34,14 @@ export class RetainedBatches {
     return this.#operations;
   }
 
-  retain(queue: BucketQueue, batch: Batch, committedAt: Instant): void {
+  /** @param isDone whether the operation with this index was done here. Another region may have counted the others */
+  retain(queue: BucketQueue, batch: Batch, committedAt: Instant, isDone: (index: number) => boolean): void {
     if (this.replayWindowMs === 0) return;
-    const retained = { queue, batch: { ...batch, operations: batch.operations.map(copyOperation) }, committedAt };
+    const operations = batch.operations.filter((_, i) => isDone(i)).map(copyOperation);
+    const retained = { queue, batch: { ...batch, operations }, committedAt };
     queue.retained.push(retained);
     if (!queue.isPinned) this.#oldestFirst.add(retained);
-    this.#operations += batch.operations.length;
+    this.#operations += operations.length;
     if (this.#operations > OPERATIONS_MAX) this.#dropWhile(() => this.#operations > OPERATIONS_LEFT);
     this.#timer ??= this.clock.after(this.replayWindowMs, () => this.#expire());
   }
@@ -87,6 +89,7 @@ export class RetainedBatches {
   }
 }
 
-function copyOperation({ post, metric, kind, value, actor, session, seq, atS }: Operation): Operation {
-  return { post, metric, kind, value, actor, session, seq, ...(kind === 'visit' && { atS: atS! }) };
+function copyOperation({ post, metric, kind, value, actor, session, seq, atS, isForwarded }: Operation): Operation {
+  const visit = kind === 'visit' && { atS: atS! };
+  return { post, metric, kind, value, actor, session, seq, ...visit, ...(isForwarded && { isForwarded }) };
 }

@@ -3,6 +3,7 @@ import type { Key64 } from '../../src/counters/ids.js';
 import { LIKES, Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { ClosingFlag } from '../../src/common/closing-flag.js';
+import type { Forwarding } from '../../src/ingest/forwarding.js';
 import { Ingest } from '../../src/ingest/ingest.js';
 import type { PendingOperation } from '../../src/ingest/pending-operation.js';
 import type { ErrorBody, ErrorCode } from '../../src/protocol/errors.js';
@@ -76,6 +77,7 @@ interface WorldOptions {
   /** Several gateways may share a clock and a store. */
   readonly clock?: SimulatedClock;
   readonly inner?: CounterStore;
+  readonly forwarding?: Forwarding;
 }
 
 export function referenceStore(buckets: number): ReferenceStore {
@@ -96,13 +98,14 @@ export class IngestWorld {
   /** Warnings for the operator. */
   readonly warnings: string[] = [];
 
-  constructor({ buckets = 1, seed = 1, replayWindowMs = 0, conduct, clock, inner }: WorldOptions = {}) {
+  constructor({ buckets = 1, seed = 1, replayWindowMs = 0, conduct, clock, inner, forwarding }: WorldOptions = {}) {
     this.clock = clock ?? new SimulatedClock();
     this.inner = inner ?? referenceStore(buckets);
     this.store = new FaultyStore(this.inner, this.clock, replayWindowMs, conduct);
     const random = new Random(seed);
     const options = {
       buckets,
+      ...(forwarding && { forwarding }),
       flushMs: FLUSH_MS,
       newProducerId: () => random.next().toString(16),
       batchTimeMs: () => this.clock.wallMs(),

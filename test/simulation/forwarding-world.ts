@@ -1,0 +1,180 @@
+import { VIEWS } from '../../src/counters/metrics.js';
+import type { Operation } from '../../src/counters/operation.js';
+import { ForwardedIntake } from '../../src/ingest/forwarded-intake.js';
+import type { ForwardedOperation, Forwarding } from '../../src/ingest/forwarding.js';
+import type { Random } from '../support/random.js';
+import { type Attempt, IngestWorld, like, view } from './ingest-world.js';
+import { RegionsWorld } from './regions-world.js';
+
+/** The milestone of views of post `a`; forwarding begins with the first view. */
+export const N = 30;
+const LATENCY_MS = 40;
+const TIMEOUT_MS = 5_000;
+const RETRY_MS = 500;
+
+type Region = RegionsWorld['regions'][number];
+
+/** Three regions, a gateway in each that forwards to the others, and clients that retry as browsers do. */
+export class ForwardingWorld {
+  readonly regions: RegionsWorld;
+  readonly gateways: readonly { readonly ingest: IngestWorld['ingest']; readonly submit: IngestWorld['submit'] }[];
+  readonly clients: readonly Client[];
+
+  constructor(readonly random: Random) {
+    this.regions = new RegionsWorld(random, 'none', { intervalMs: 200 });
+    const intakes = new Map<string, ForwardedIntake>();
+    const worlds = this.regions.regions.map((region, i) => {
+      const forwarding = new SimulatedForwarding(this, region, (name) => intakes.get(name)!);
+      return new IngestWorld({
+        clock: this.clock,
+        inner: region.primary,
+        seed: i + 1,
+        replayWindowMs: 100,
+        forwarding,
+      });
+    });
+    for (const [i, { name }] of this.regions.regions.entries())
+      intakes.set(name, new ForwardedIntake(worlds[i]!.ingest));
+    this.gateways = worlds.map((world) => ({ ingest: world.ingest, submit: world.submit.bind(world) }));
+    this.clients = worlds.flatMap((world, i) => [1, 2, 3].map((n) => new Client(world, 10 * i + n)));
+  }
+
+  get clock(): RegionsWorld['clock'] {
+    return this.regions.clock;
+  }
+
+  /** Arms the milestone in the first region, so that the others forward from now on. */
+  async start(): Promise<void> {
+    await this.clock.advance(2_000);
+    await this.regions.regions[0]!.primary.milestones.arm('a', VIEWS, N, { mode: 'strict', from: 1 });
+    this.gateways[0]!.submit(view('a'));
+    await this.clock.advance(2_000);
+  }
+
+  cutOff(index: number): void {
+    for (const other of [0, 1, 2]) {
+      this.regions.cut(index, other);
+      this.regions.cut(other, index);
+    }
+  }
+
+  heal(): void {
+    this.regions.mend();
+  }
+
+  async findFault(): Promise<string> {
+    const waiting = this.clients.filter(({ isDone }) => !isDone).length;
+    if (waiting > 0) return `${waiting} clients still wait`;
+    const attempts = this.clients.flatMap((client) => client.sent.flatMap((one) => one.attempts));
+    const confused = attempts.filter(({ answers }) => answers.length !== 1).length;
+    if (confused > 0) return `${confused} attempts have not one answer`;
+    const sent = this.clients.flatMap((client) => client.sent.map(({ operation }) => operation));
+    const counted = await this.#totals();
+    for (const post of ['a', 'b']) {
+      const views = sent.filter((one) => one.post === post && one.kind === 'add').length + (post === 'a' ? 1 : 0);
+      if (counted.some((totals) => totals.get(post)! !== views))
+        return `${views} views of ${post} were sent, and ${counted.map((totals) => totals.get(post)).join()} counted`;
+    }
+    const records = await Promise.all(
+      this.regions.regions.map(({ primary }) => primary.milestones.read('a', VIEWS).then(({ reached }) => reached)),
+    );
+    const winners = new Set(records.flat().map(({ session, seq, total }) => `${session?.lo} ${seq} ${total}`));
+    if (counted[0]!.get('a')! < N) return winners.size === 0 ? '' : 'somebody is named too early';
+    return winners.size === 1 ? '' : `${winners.size} winners`;
+  }
+
+  #totals(): Promise<Map<string, number>[]> {
+    return Promise.all(
+      this.regions.regions.map(async ({ primary }) => {
+        const views = await primary.read(['a', 'b'], null);
+        return new Map(views.map(({ counts }) => [counts.post, counts.totals[VIEWS]!]));
+      }),
+    );
+  }
+}
+
+class SimulatedForwarding implements Forwarding {
+  constructor(
+    private readonly world: ForwardingWorld,
+    private readonly region: Region,
+    private readonly intakeOf: (name: string) => ForwardedIntake,
+  ) {}
+
+  forwardTo(operations: readonly Operation[]): Promise<readonly (string | null)[]> {
+    return this.region.primary.milestones.forwardTo(operations);
+  }
+
+  async forward(name: string, operations: readonly ForwardedOperation[]): Promise<readonly number[]> {
+    const { regions } = this.world;
+    const to = regions.regions.find((one) => one.name === name)!;
+    await this.#pause(this.world.random.below(LATENCY_MS));
+    if (regions.isCut(this.region, to)) return this.#timeout();
+    const outcomes = await this.intakeOf(name).accept(operations);
+    await this.#pause(this.world.random.below(LATENCY_MS));
+    return regions.isCut(to, this.region) ? this.#timeout() : outcomes;
+  }
+
+  waitingFor({ post, metric }: Operation): Promise<readonly string[]> {
+    return this.region.primary.milestones.read(post, metric).then(({ waitingFor }) => waitingFor);
+  }
+
+  async #timeout(): Promise<never> {
+    await this.#pause(this.world.random.chance(0.5) ? 1 : TIMEOUT_MS);
+    throw new Error('no answer in time');
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => void this.world.clock.after(ms, resolve));
+  }
+}
+
+interface Sent {
+  readonly operation: Operation;
+  readonly attempts: Attempt[];
+}
+
+/** Sends without waiting. After an error it sends nothing for a while, and then all that failed, in order, as a connection requires it. */
+class Client {
+  readonly sent: Sent[] = [];
+  #isBlocked = false;
+
+  constructor(
+    private readonly world: IngestWorld,
+    private readonly number: number,
+  ) {}
+
+  get isDone(): boolean {
+    return this.sent.every(({ attempts }) => attempts.at(-1)?.answers[0] === 'settled');
+  }
+
+  act(random: Random): void {
+    for (let n = 1 + random.below(3); n > 0; n--) {
+      const mark = [{ hi: 2, lo: this.number }, this.sent.length + 1] as const;
+      const post = random.pick(['a', 'a', 'b']);
+      const actor = { hi: 1, lo: this.number };
+      const operation = random.chance(0.7) ? view(post, ...mark) : like('b', actor, random.chance(0.5), ...mark);
+      const sent = { operation, attempts: [] };
+      this.sent.push(sent);
+      if (!this.#isBlocked) this.#send(sent);
+    }
+  }
+
+  #send(sent: Sent): void {
+    sent.attempts.push(
+      this.world.submit(sent.operation, ({ answers }) => this.#answered(answers.at(-1) === 'settled')),
+    );
+  }
+
+  #answered(isSettled: boolean): void {
+    if (isSettled || this.#isBlocked) return;
+    this.#isBlocked = true;
+    this.world.clock.after(RETRY_MS, () => {
+      this.#isBlocked = false;
+      for (const one of this.sent) {
+        const last = one.attempts.at(-1);
+        const failed = last === undefined || (last.answers.length > 0 && last.answers[0] !== 'settled');
+        if (failed) this.#send(one);
+      }
+    });
+  }
+}
