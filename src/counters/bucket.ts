@@ -73,7 +73,7 @@ export interface ChangedPostsRecorder {
   record(post: string, before: readonly number[], after: readonly number[], updatedAtMs: number): void;
   /** An actor turned a toggle on or off. */
   recordMember(post: string, metric: number, actor: Key64): void;
-  /** Milestones of a metric were reached, by an operation or not. */
+  /** Milestones of a metric were reached here, by an operation or not; or by another region, and it says that they are final. */
   recordMilestones(post: string, metric: number, reached: readonly ReachedMilestone[]): void;
 }
 

@@ -145,10 +145,17 @@ export class ChangedPosts {
     if (state.recordsMembers && this.feed.recordToggle(post, metric, actor, state.seq)) this.#countEntry();
   }
 
-  /** Records that milestones were reached. Those that are not final yet are entered when somebody collects after they are. */
+  /**
+   * Records that milestones were reached here, or elsewhere and are final. Those that are not final yet are entered when somebody collects
+   * after they are.
+   */
   recordMilestones(post: string, metric: number, reached: readonly ReachedMilestone[], nowMs: number): void {
-    const all = reached.map(({ n, atMs, recordedAtMs }) => ({ post, metric, n, atMs, recordedAtMs }));
-    this.#setProvisional([...this.state.provisional, ...all], nowMs);
+    const isOver = (one: ReachedMilestone): boolean => one.isFinal === true;
+    const provisional = reached
+      .filter((one) => !isOver(one))
+      .map(({ n, atMs, recordedAtMs }) => ({ post, metric, n, atMs, recordedAtMs }));
+    this.#setProvisional([...this.state.provisional, ...provisional], nowMs);
+    for (const { n } of reached.filter(isOver)) this.#recordFinal({ post, metric, n });
   }
 
   /**
@@ -177,8 +184,12 @@ export class ChangedPosts {
     const { state } = this;
     state.provisional = milestones.filter((one) => !this.isRecordFinal(one, nowMs));
     for (const one of milestones) {
-      if (this.isRecordFinal(one, nowMs) && this.feed.recordMilestone(one, state.seq)) this.#countEntry();
+      if (this.isRecordFinal(one, nowMs)) this.#recordFinal(one);
     }
+  }
+
+  #recordFinal(milestone: MilestoneKey): void {
+    if (this.feed.recordMilestone(milestone, this.state.seq)) this.#countEntry();
   }
 
   #countEntry(): void {

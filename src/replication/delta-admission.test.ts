@@ -54,9 +54,20 @@ function liked(stamp: number): PostDelta {
   return post({ registers: [{ metric: LIKES, actor: ANN, stamp, on: true }] });
 }
 
+function confirmed(stamp: number): PostDelta {
+  const home = { region: 'eu', number: 1, mode: 'strict' } as const;
+  return post({ homes: [{ metric: LIKES, home, confirmations: [{ ...US, home, stamp }], reached: [] }] });
+}
+
 describe('admission of deltas', () => {
   it('correct deltas are admitted unchanged', () => {
-    const deltas = [delta(), delta({ bucket: 1, posts: [entry('us', 3, 3), liked(stampIn(AHEAD_MAX_MS - 1))] })];
+    const deltas = [
+      delta(),
+      delta({
+        bucket: 1,
+        posts: [entry('us', 3, 3), liked(stampIn(AHEAD_MAX_MS - 1)), confirmed(stampIn(AHEAD_MAX_MS - 1))],
+      }),
+    ];
     const admitted = admission.admit('us', deltas);
     expect(admitted.map(({ delta: one }) => one)).toEqual(deltas);
     expect(admitted[0]!.delta).toBe(deltas[0]);
@@ -64,11 +75,16 @@ describe('admission of deltas', () => {
     expect(log).toEqual([]);
   });
 
-  it.each(['startedAtStamp', 'after', 'upTo', 'ackedUpTo', 'stableStamp', 'a register'])(
+  it.each(['startedAtStamp', 'after', 'upTo', 'ackedUpTo', 'stableStamp', 'a register', 'a confirmation'])(
     'a delta is replaced by an empty one if %s is over an hour ahead, and other buckets are admitted',
     (which) => {
       const late = stampIn(AHEAD_MAX_MS + 60_000);
-      const ahead = which === 'a register' ? delta({ posts: [liked(late)] }) : delta({ [which]: late });
+      const makers = new Map([
+        ['a register', liked],
+        ['a confirmation', confirmed],
+      ]);
+      const make = makers.get(which);
+      const ahead = make === undefined ? delta({ [which]: late }) : delta({ posts: [make(late)] });
       const [first, second] = admission.admit('us', [ahead, delta({ bucket: 1 })]);
       expect(first).toMatchObject({
         rejection: 'ahead',

@@ -1,7 +1,7 @@
 import type { Clock } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import { REGIONS_MAX } from '../counters/pn-counter.js';
-import type { Delta, Rejection } from '../counters/replication/delta.js';
+import type { Delta, HomeDelta, Rejection } from '../counters/replication/delta.js';
 import { firstStampAt, toWallMs } from '../counters/replication/hybrid-clock.js';
 
 /** A stamp that is further ahead would override, in all regions, everything that people do until then. */
@@ -10,6 +10,9 @@ export const AHEAD_MAX_MS = 3_600_000;
 const UNLISTED_MAX = REGIONS_MAX / 2;
 /** Shortest time between two log lines of one kind about one region. */
 const WARN_INTERVAL_MS = 600_000;
+
+/** Of most posts. */
+const NONE: readonly HomeDelta[] = [];
 
 /** A delta as the store merges it, and why it was rejected. */
 export interface Admitted {
@@ -95,7 +98,10 @@ export class DeltaAdmission {
 
 function findLatestStamp({ startedAtStamp, after, upTo, ackedUpTo, stableStamp, posts }: Delta): number {
   let latest = Math.max(startedAtStamp, after, upTo, ackedUpTo, stableStamp);
-  for (const { registers } of posts) for (const { stamp } of registers) if (stamp > latest) latest = stamp;
+  for (const { registers, homes = NONE } of posts) {
+    for (const { stamp } of registers) if (stamp > latest) latest = stamp;
+    for (const { confirmations } of homes) for (const { stamp } of confirmations) latest = Math.max(latest, stamp);
+  }
   return latest;
 }
 

@@ -163,7 +163,7 @@ describe('POST /v1/replication', () => {
     [
       'deltas',
       Buffer.from('{"action":"increment"}'),
-      'format 123 is not supported (this region reads format 4); run one version in all regions',
+      'format 123 is not supported (this region reads format 5); run one version in all regions',
     ],
     ['deltas', encodeDeltas([views('a', 1)]).subarray(0, -1), 'entries: the message ends before the last'],
     ['digests', Buffer.from([4, 1, 64, 0, 0]), 'bucket must be below 64'],

@@ -1,5 +1,5 @@
 import type { Key64 } from '../../src/counters/ids.js';
-import type { PostDelta, Delta } from '../../src/counters/replication/delta.js';
+import type { PostDelta, Delta, HomeDelta } from '../../src/counters/replication/delta.js';
 import { firstStampAt } from '../../src/counters/replication/hybrid-clock.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import type { Random } from '../support/random.js';
@@ -41,16 +41,27 @@ export function normalizeFullSync(pages: readonly Delta[]): object {
 /** Everything in the deltas about each post, by its id. */
 export function normalizePosts(posts: readonly PostDelta[]): Record<string, object> {
   const byPost = new Map<string, { updatedAtMs: number; things: Set<string> }>();
-  for (const { post, updatedAtMs, entries, registers, members } of posts) {
+  for (const { post, updatedAtMs, entries, registers, members, homes = [] } of posts) {
     const known = byPost.get(post) ?? { updatedAtMs, things: new Set<string>() };
     byPost.set(post, known);
     const add = (...thing: unknown[]): void => void known.things.add(JSON.stringify(thing));
     for (const entry of entries) add('entry', entry.metric, entry.incarnation, entry.p, entry.n);
     for (const { metric, actor, stamp, on } of registers) add('register', metric, toText(actor), stamp, on);
     for (const { metric, actors } of members) for (const actor of actors) add('member', metric, toText(actor));
+    for (const home of homes) addHome(home, add);
   }
   const plain = [...byPost].filter(([, { things }]) => things.size > 0);
   return Object.fromEntries(plain.map(([post, { things }]) => [`post ${post}`, [...things].sort()]));
+}
+
+function addHome({ metric, home, confirmations, reached }: HomeDelta, add: (...thing: unknown[]) => void): void {
+  add('home', metric, home?.region, home?.number, home?.mode);
+  for (const { region, epoch, nonce, home: confirmed, stamp } of confirmations)
+    add('confirmation', metric, region, epoch, nonce, confirmed.region, confirmed.number, confirmed.mode, stamp);
+  for (const { n, actor, session, seq, kind, value, total, v, region, epoch, missed, isFinal, atMs } of reached) {
+    const keys = [actor && toText(actor), session && toText(session)];
+    add('record', metric, n, ...keys, seq, kind, value, total, v, region, epoch, missed, isFinal === true, atMs);
+  }
 }
 
 function toText({ hi, lo }: Key64): string {

@@ -3,6 +3,7 @@ import { METRICS_MAX } from '../../src/counters/metrics.js';
 import type { Incarnation, RegionIncarnation } from '../../src/counters/pn-counter.js';
 import {
   type EntryDelta,
+  type HomeDelta,
   type MembersDelta,
   subsetOf,
   type PostDelta,
@@ -10,6 +11,7 @@ import {
   type ToggleRegister,
   type Delta,
 } from '../../src/counters/replication/delta.js';
+import type { MilestoneHome, ReachedMilestone } from '../../src/counters/milestones.js';
 import type { Random } from './random.js';
 
 const POST_CHARACTERS = Array.from('ABCxyz019_.:-');
@@ -82,6 +84,40 @@ export class RandomDeltas {
         return { metric: this.#metric(), actor: this.key(), stamp: this.number(), on: this.random.chance(0.5) };
       }),
       members: this.#randomList(3, () => this.#members()),
+      ...(this.random.chance(0.3) && { homes: [this.#home()] }),
+    };
+  }
+
+  #home(): HomeDelta {
+    const { random } = this;
+    return {
+      metric: this.#metric(),
+      home: random.chance(0.8) ? this.#milestoneHome() : null,
+      confirmations: this.#randomList(2, () => ({
+        ...this.#replica(),
+        home: this.#milestoneHome(),
+        stamp: this.number(),
+      })),
+      reached: this.#randomList(2, () => this.#record()),
+    };
+  }
+
+  #milestoneHome(): MilestoneHome {
+    const { random } = this;
+    return { region: random.pick(REGIONS), number: this.number(), mode: random.pick(['order', 'strict', 'released']) };
+  }
+
+  #record(): ReachedMilestone {
+    const { random } = this;
+    return {
+      ...{ n: this.number(), seq: this.number(), value: this.number(), total: this.number(), v: this.number() },
+      ...{ epoch: this.number(), atMs: this.number(8.64e15), recordedAtMs: this.number(8.64e15) },
+      actor: random.chance(0.5) ? this.key() : null,
+      session: random.chance(0.5) ? this.key() : null,
+      kind: random.pick(['add', 'set', 'adjust', 'visit']),
+      region: random.pick(REGIONS),
+      missed: random.chance(0.3),
+      ...(random.chance(0.5) && { isFinal: true }),
     };
   }
 

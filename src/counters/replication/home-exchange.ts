@@ -3,6 +3,7 @@ import {
   type HomeConfirmation,
   type HomeMode,
   isKnownFinal,
+  MILESTONES_MAX,
   type MilestoneHome,
   type Milestones,
   NO_MILESTONES,
@@ -95,18 +96,22 @@ export class HomeExchange {
     replication.recordCount(post, stamp);
   }
 
-  /** Keeps records of other regions. What is decided anywhere is armed nowhere. */
+  /** Keeps records of other regions, up to MILESTONES_MAX. What is decided anywhere is armed nowhere. */
   #mergeReached(post: string, metric: number, theirs: readonly ReachedMilestone[]): void {
     const own = this.bucket.milestones.get(post, metric) ?? NO_MILESTONES;
     const isKnown = (one: ReachedMilestone): boolean =>
       own.reached.some(({ n, isFinal }) => n === one.n && (isFinal === true || one.isFinal !== true));
-    const news = theirs.filter((one) => !isKnown(one));
+    const isFirst = (one: ReachedMilestone): boolean => own.reached.every(({ n }) => n !== one.n);
+    let room = MILESTONES_MAX - own.reached.length;
+    const news = theirs.filter((one) => !isKnown(one) && (!isFirst(one) || room-- > 0));
     if (news.length === 0) return;
     const isReplaced = (n: number): boolean => news.some((one) => one.n === n);
     const kept = own.reached.filter(({ n }) => !isReplaced(n));
     const armed = own.armed.filter((n) => !isReplaced(n));
-    const first = news.filter(({ n }) => own.reached.every((one) => one.n !== n));
-    this.bucket.milestones.set(post, metric, { ...own, armed, reached: [...kept, ...news] }, first);
+    const { milestones, changedPosts } = this.bucket;
+    milestones.set(post, metric, { ...own, armed, reached: [...kept, ...news] }, news.filter(isFirst));
+    const final = news.filter((one) => one.isFinal === true);
+    if (final.length > 0) changedPosts?.recordMilestones(post, metric, final);
   }
 
   /** Has other regions know which of the own records are final. */

@@ -19,7 +19,7 @@ import { decodeDeltas, encodeDeltas } from './delta-codec.js';
 const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const RUNS = 60 * SCALE;
 const SEED = 20_260_101;
-const FORMAT = 4;
+const FORMAT = 5;
 
 interface Message {
   readonly name: string;
@@ -119,7 +119,7 @@ function isDecoded(decode: Message['decode'], bytes: Uint8Array): boolean {
 }
 
 /** Format, latest stamp and time, and one incarnation: eu, 0, 0. */
-const EU = [4, 0, 0, 1, 2, 0x65, 0x75, 0, 0];
+const EU = [5, 0, 0, 1, 2, 0x65, 0x75, 0, 0];
 const WALL_MS = Date.UTC(2026, 0, 1);
 const NOW = firstStampAt(WALL_MS);
 
@@ -164,16 +164,16 @@ describe('the encoding', () => {
   });
 
   it.each([
-    ['format 3 is not supported (this region reads format 4); run one version in all regions', [3]],
-    ['incarnations: the message ends before the last', [4, 0, 0, 200, 1]],
-    ['region must match', [4, 0, 0, 1, 2, 0x45, 0x55, 0, 0]],
-    ['latest stamp must be at most 9007199254740991', [4, ...new Array<number>(9).fill(0xff)]],
+    ['format 4 is not supported (this region reads format 5); run one version in all regions', [4]],
+    ['incarnations: the message ends before the last', [5, 0, 0, 200, 1]],
+    ['region must match', [5, 0, 0, 1, 2, 0x45, 0x55, 0, 0]],
+    ['latest stamp must be at most 9007199254740991', [5, ...new Array<number>(9).fill(0xff)]],
     ['incarnation of a source must be at most 0', [...EU, 1, 1, 0, 0]],
     ['startedAtStamp must be at most 0', [...EU, 1, 0, 1, 0]],
     ['source must be at most 0', [...EU, 1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0]],
     ['upTo must be at most 0', [...EU, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0]],
     ['kind must be at most 7', [...EU, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0, 0, 0]],
-    ['the message has 1 bytes too many', [4, 0, 0, 0, 0, 0, 0]],
+    ['the message has 1 bytes too many', [5, 0, 0, 0, 0, 0, 0]],
   ])('a WireError names the wrong field: %s', (problem, bytes) => {
     expect(() => decodeDeltas(Buffer.from(bytes))).toThrow(problem);
   });
@@ -181,7 +181,7 @@ describe('the encoding', () => {
   it('nothing is allocated for a list that is longer than its message', () => {
     const before = process.memoryUsage().heapUsed;
     for (let i = 0; i < 1_000; i++) {
-      expect(() => decodePosts(Buffer.from([4, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 0x61]))).toThrow(WireError);
+      expect(() => decodePosts(Buffer.from([5, 0xff, 0xff, 0xff, 0xff, 0x7f, 1, 0x61]))).toThrow(WireError);
     }
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(2 ** 27);
   });

@@ -10,7 +10,8 @@ import type {
   ToggleRegister,
 } from '../../counters/replication/delta.js';
 import { REGION_PATTERN } from '../../config/peer-urls.js';
-import { WireError, WireReader, WireWriter } from './wire-format.js';
+import { readHomes, writeHomes } from './home-codec.js';
+import { readAge, TIME_MAX, WireError, WireReader, WireWriter, writeAge } from './wire-format.js';
 
 /**
  * Deltas as bytes. Numbers are LEB128 unless a width is given. A list begins with its length.
@@ -20,19 +21,21 @@ import { WireError, WireReader, WireWriter } from './wire-format.js';
  *       source         index of an incarnation · startedAtStamp (age) · predecessors: (epoch · nonce)[]
  *       delta          kind + 4 if there is a `fullSyncReceiver` (a byte) · bucket · index of a source
  *                      · after, upTo, ackedUpTo, stableStamp (ages) · fullSyncReceiver: epoch, nonce · post[]
- *       post           id (length, ASCII) · updated at (age) · 4 x number of entries + 2 if members + 1 if registers follow
- *                      · entry … · register[] · members[]
+ *       post           id (length, ASCII) · updated at (age)
+ *                      · 8 x number of entries + 4 if homes + 2 if members + 1 if registers follow
+ *                      · entry … · register[] · members[] · homes: see home-codec.ts
  *       entry          16 x index of an incarnation + metric · P · N
  *       register       16 x on + metric (a byte) · actor (8 bytes) · stamp (age)
  *       members        metric (a byte) · subset · subsets · actor[] (8 bytes each)
  *
- * An age is the difference to the latest stamp or time, plus 1. Age 0 stands for the value 0, which means never.
+ * An age is relative to the latest stamp or time: see `writeAge`.
  */
 const KINDS = ['changes', 'full-sync', 'full-sync-end', 'repair'] as const;
 const HAS_RECEIVER = 4;
 const HAS_REGISTERS = 1;
 const HAS_MEMBERS = 2;
-const ENTRY = 4;
+const HAS_HOMES = 4;
+const ENTRY = 8;
 
 /** Least length of an item of each list. A list that is announced longer than the message is rejected before it is read. */
 const INCARNATION_BYTES = 4;
@@ -44,9 +47,6 @@ const ENTRY_BYTES = 3;
 const REGISTER_BYTES = 10;
 const MEMBERS_BYTES = 4;
 const KEY_BYTES = 8;
-
-/** The last time that a Date can hold. */
-const TIME_MAX = 8.64e15;
 
 /** The tables that all deltas of a message refer to. */
 interface Header {
@@ -104,9 +104,11 @@ function findLatest(deltas: readonly Delta[]): Latest {
   let latestMs = 0;
   for (const { startedAtStamp, after, upTo, ackedUpTo, stableStamp, posts } of deltas) {
     latestStamp = Math.max(latestStamp, startedAtStamp, after, upTo, ackedUpTo, stableStamp);
-    for (const { updatedAtMs, registers } of posts) {
+    for (const { updatedAtMs, registers, homes = [] } of posts) {
       latestMs = Math.max(latestMs, updatedAtMs);
       for (const { stamp } of registers) latestStamp = Math.max(latestStamp, stamp);
+      for (const { confirmations } of homes)
+        for (const { stamp } of confirmations) latestStamp = Math.max(latestStamp, stamp);
     }
   }
   return { latestStamp, latestMs };
@@ -185,10 +187,12 @@ function readDelta(reader: WireReader, header: Header): Delta {
 }
 
 function writePost(writer: WireWriter, delta: PostDelta, latest: Latest, tables: MessageTables): void {
-  const { post, updatedAtMs, entries, registers, members } = delta;
+  const { post, updatedAtMs, entries, registers, members, homes } = delta;
+  const hasHomes = homes !== undefined && homes.length > 0;
   writer.text(post);
   writeAge(writer, updatedAtMs, latest.latestMs);
-  const lists = (registers.length > 0 ? HAS_REGISTERS : 0) + (members.length > 0 ? HAS_MEMBERS : 0);
+  const lists =
+    (registers.length > 0 ? HAS_REGISTERS : 0) + (members.length > 0 ? HAS_MEMBERS : 0) + (hasHomes ? HAS_HOMES : 0);
   writer.varint(entries.length * ENTRY + lists);
   for (const { metric, incarnation, p, n } of entries) {
     writer.varint(tables.indexOfIncarnation(incarnation) * METRICS_MAX + metric);
@@ -209,6 +213,7 @@ function writePost(writer: WireWriter, delta: PostDelta, latest: Latest, tables:
     writer.varint(actors.length);
     for (const actor of actors) writer.key(actor);
   }
+  if (hasHomes) writeHomes(writer, homes, latest.latestStamp);
 }
 
 function readPost(reader: WireReader, { latestStamp, latestMs, incarnations }: Header): PostDelta {
@@ -223,7 +228,8 @@ function readPost(reader: WireReader, { latestStamp, latestMs, incarnations }: H
     : [];
   const hasMembers = (head & HAS_MEMBERS) > 0;
   const members = hasMembers ? reader.list('members', MEMBERS_BYTES, () => readMembers(reader)) : [];
-  return { post, updatedAtMs, entries, registers, members };
+  if ((head & HAS_HOMES) === 0) return { post, updatedAtMs, entries, registers, members };
+  return { post, updatedAtMs, entries, registers, members, homes: readHomes(reader, latestStamp) };
 }
 
 function readEntry(reader: WireReader, incarnations: readonly RegionIncarnation[]): EntryDelta {
@@ -245,13 +251,4 @@ function readMembers(reader: WireReader): MembersDelta {
   const subsets = reader.varint('subsets');
   if (subset >= subsets) throw new WireError('subset must be below subsets');
   return { metric, subset, subsets, actors: reader.list('actors', KEY_BYTES, () => reader.key('actor')) };
-}
-
-function writeAge(writer: WireWriter, value: number, latest: number): void {
-  writer.varint(value === 0 ? 0 : latest - value + 1);
-}
-
-function readAge(reader: WireReader, field: string, latest: number): number {
-  const age = reader.varint(field, latest);
-  return age === 0 ? 0 : latest - age + 1;
 }

@@ -1,8 +1,15 @@
 import { bucketOf } from '../../counters/bucket-of.js';
 import type { ActorKeys } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import type { Delta, PostDelta } from '../../counters/replication/delta.js';
+import { ARMED_MAX, MILESTONES_MAX } from '../../counters/milestones.js';
+import { REGIONS_MAX } from '../../counters/pn-counter.js';
+import type { Delta, HomeDelta, PostDelta } from '../../counters/replication/delta.js';
 import { WireError } from './wire-format.js';
+
+/** Of other regions that a store may know, and of its own. */
+const CONFIRMATIONS_MAX = REGIONS_MAX + 1;
+/** A region keeps records of others up to MILESTONES_MAX, and may reach its own armed ones after that. */
+const RECORDS_MAX = MILESTONES_MAX + ARMED_MAX;
 
 /**
  * Checks decoded deltas of another region against the settings. A call that breaks a rule is rejected as a whole, because regions with the
@@ -42,7 +49,7 @@ export class DeltaValidation {
     if (bucket >= this.buckets) throw new WireError(`bucket must be below ${this.buckets}`);
   }
 
-  #checkPost({ post, entries, registers, members }: PostDelta, bucket: number): void {
+  #checkPost({ post, entries, registers, members, homes }: PostDelta, bucket: number): void {
     if (bucketOf(post, this.buckets) !== bucket) throw new WireError(`post must be one of bucket ${bucket}`);
     const { list } = this.metrics;
     for (const { metric } of entries) {
@@ -53,6 +60,23 @@ export class DeltaValidation {
     }
     for (const { metric } of members) {
       if (list[metric]?.kind.hasMembers !== true) throw new WireError('metric of members must have members');
+    }
+    if (homes !== undefined) this.#checkHomes(homes);
+  }
+
+  #checkHomes(homes: readonly HomeDelta[]): void {
+    const { length } = this.metrics.list;
+    if (homes.length > length) throw new WireError(`homes must be at most ${length}, one for each metric`);
+    for (const { metric, confirmations, reached } of homes) {
+      if (metric >= length) throw new WireError(`metric of a home must be below ${length}`);
+      const regions = new Set(confirmations.map(({ region }) => region));
+      if (regions.size < confirmations.length) throw new WireError('confirmations must be of different regions');
+      if (regions.size > CONFIRMATIONS_MAX) throw new WireError(`confirmations must be at most ${CONFIRMATIONS_MAX}`);
+      if (reached.length > RECORDS_MAX) throw new WireError(`records must be at most ${RECORDS_MAX}`);
+      if (reached.some(({ n, total }) => n < 1 || total < n))
+        throw new WireError('n of a record must be at least 1, and its total at least n');
+      if (new Set(reached.map(({ n }) => n)).size < reached.length)
+        throw new WireError('records must have different n');
     }
   }
 }

@@ -225,7 +225,7 @@ describe('failed calls', () => {
   it('a response in another format, or with too many acks, is rejected', async () => {
     respond = (_called, response) => response.end('hello');
     await expect(peer.push([])).rejects.toThrow(
-      /^us sent an invalid response: format 104 is not supported \(this region reads format 4\); run one version in all regions$/,
+      /^us sent an invalid response: format 104 is not supported \(this region reads format 5\); run one version in all regions$/,
     );
     respond = (_called, response) => response.end(encodeAcks([ackFor(fullSync('a'))]));
     await expect(peer.push([])).rejects.toThrow(/^us responded with 1 acks to 0 deltas$/);

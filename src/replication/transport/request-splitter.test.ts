@@ -12,14 +12,15 @@ import { decodeDeltas } from './delta-codec.js';
 
 const SEED = 20_260_102;
 const RUNS = 60 * Number(process.env['TEST_SCALE'] ?? 1);
-/** Small enough that nearly everything is divided; one incarnation, post and key fit in. */
-const BYTES_MAX = 320;
+/** Small enough that nearly everything is divided; one post with its key and home fit in. */
+const BYTES_MAX = 400;
 const METRICS = Metrics.parse('likes:toggle,views:tally');
 
 /** The facts that a delta states about a post, sorted. */
-function readFacts({ post, updatedAtMs, entries, registers, members }: PostDelta): string[] {
+function readFacts({ post, updatedAtMs, entries, registers, members, homes }: PostDelta): string[] {
   return [
     ...entries.map((entry) => JSON.stringify([post, updatedAtMs, entry])),
+    ...(homes === undefined ? [] : [JSON.stringify([post, homes])]),
     ...registers.map((register) => JSON.stringify([post, updatedAtMs, register])),
     ...members.flatMap(({ metric, actors }) => actors.map((actor) => JSON.stringify([post, metric, actor]))),
   ].sort();

@@ -40,7 +40,8 @@ export class PushRequests {
 
 /**
  * Encodes deltas as bodies under the limit, to be sent in this order. A larger delta is split into fragments, and only the last one has its
- * `upTo`. The entries and registers of a post come before its members, because members switch off all actors that they do not name.
+ * `upTo`. The entries and registers of a post come before its members, because members switch off all actors that they do not name. Homes come
+ * with the last of them, whole.
  * @throws Error if a delta that cannot be split is larger than `bytesMax`
  */
 export function encodePushRequests(
@@ -97,32 +98,34 @@ function splitDelta(delta: Delta): Delta[] {
 }
 
 function splitPost(delta: PostDelta): [PostDelta, PostDelta] {
-  const { entries, registers, members } = delta;
+  const { post, updatedAtMs, entries, registers, members } = delta;
+  // Homes are merged after the counts of their post, so they are in the last part.
+  const counts = { post, updatedAtMs, entries, registers, members };
   const empty = { ...delta, entries: [], registers: [], members: [] };
   if (members.length > 0 && entries.length + registers.length > 0) {
     return [
-      { ...delta, members: [] },
+      { ...counts, members: [] },
       { ...empty, members },
     ];
   }
   if (members.length > 0) {
     const [first, last] = members.length > 1 ? halve(members) : splitMembers(members[0]!);
     return [
-      { ...empty, members: first },
+      { ...counts, entries: [], registers: [], members: first },
       { ...empty, members: last },
     ];
   }
   if (registers.length > 1) {
     const [first, last] = halve(registers);
     return [
-      { ...delta, registers: first },
+      { ...counts, registers: first },
       { ...empty, registers: last },
     ];
   }
   if (entries.length < 2) tooLarge();
   const [first, last] = halve(entries);
   return [
-    { ...delta, entries: first },
+    { ...counts, entries: first },
     { ...empty, entries: last },
   ];
 }

@@ -7,7 +7,9 @@ import type { Incarnation } from '../../counters/pn-counter.js';
 export class WireError extends Error {}
 
 /** First byte of every message. Regions of one deployment read one format only. */
-const FORMAT = 4;
+const FORMAT = 5;
+/** The last time that a Date can hold. */
+export const TIME_MAX = 8.64e15;
 const ROOM_BYTES = 1_024;
 
 /** Writes one message: bytes, ASCII and varints. */
@@ -123,4 +125,14 @@ export class WireReader {
   #need(field: string, bytes: number): void {
     if (this.position + bytes > this.bytes.length) throw new WireError(`${field}: the message ends within it`);
   }
+}
+
+/** An age is the difference to the latest stamp or time of the message, plus 1. Age 0 stands for the value 0, which means never. */
+export function writeAge(writer: WireWriter, value: number, latest: number): void {
+  writer.varint(value === 0 ? 0 : latest - value + 1);
+}
+
+export function readAge(reader: WireReader, field: string, latest: number): number {
+  const age = reader.varint(field, latest);
+  return age === 0 ? 0 : latest - age + 1;
 }

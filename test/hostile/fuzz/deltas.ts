@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { bucketOf } from '../../../src/counters/bucket-of.js';
 import type { Incarnation, RegionIncarnation } from '../../../src/counters/pn-counter.js';
-import type { PostDelta, DeltaAck, Delta } from '../../../src/counters/replication/delta.js';
+import type { MilestoneHome, ReachedMilestone } from '../../../src/counters/milestones.js';
+import type { PostDelta, DeltaAck, Delta, HomeDelta } from '../../../src/counters/replication/delta.js';
 import { firstStampAt } from '../../../src/counters/replication/hybrid-clock.js';
 
 export const BUCKETS = 64;
@@ -52,13 +53,62 @@ const members = fc
   })
   .map(({ subsets, subset, actors }) => ({ metric: LIKES, subsets, subset: subset % subsets, actors }));
 
-const posts: fc.Arbitrary<PostDelta> = fc.record({
-  post,
-  updatedAtMs: fc.nat(1_000_000).map((ms) => WALL_MS - ms),
-  entries: fc.array(fc.record({ metric, incarnation: regionIncarnation, p: count, n: count }), { maxLength: 3 }),
-  registers: fc.array(fc.record({ metric: fc.constant(LIKES), actor, stamp, on: fc.boolean() }), { maxLength: 3 }),
-  members: fc.array(members, { maxLength: 2 }),
+const region = fc.constantFrom(...REGIONS);
+const milestoneHome: fc.Arbitrary<MilestoneHome> = fc.record({
+  region,
+  number: fc.nat(5),
+  mode: fc.constantFrom('order', 'strict', 'released'),
 });
+const confirmation = fc
+  .tuple(regionIncarnation, fc.record({ home: milestoneHome, stamp }))
+  .map(([of, about]) => ({ ...of, ...about }));
+const time = fc.nat(1_000_000).map((ms) => WALL_MS - ms);
+/** Few numbers, so that regions disagree about them. */
+const record: fc.Arbitrary<ReachedMilestone> = fc.record(
+  {
+    n: fc.nat(9),
+    actor: fc.option(actor),
+    session: fc.option(actor),
+    seq: number,
+    kind: fc.constantFrom('add', 'set', 'adjust', 'visit'),
+    value: number,
+    total: number,
+    v: number,
+    region,
+    epoch: number,
+    atMs: time,
+    recordedAtMs: time,
+    missed: fc.boolean(),
+    isFinal: fc.constant(true),
+  },
+  {
+    requiredKeys: [
+      ...(['n', 'actor', 'session', 'seq', 'kind', 'value', 'total', 'v'] as const),
+      ...(['region', 'epoch', 'atMs', 'recordedAtMs', 'missed'] as const),
+    ],
+  },
+);
+const homes: fc.Arbitrary<HomeDelta[]> = fc.array(
+  fc.record({
+    metric,
+    home: fc.option(milestoneHome, { freq: 5 }),
+    confirmations: fc.uniqueArray(confirmation, { maxLength: 2, selector: (one) => one.region }),
+    reached: fc.uniqueArray(record, { maxLength: 2, selector: ({ n }) => n }),
+  }),
+  { minLength: 1, maxLength: 2 },
+);
+
+const posts: fc.Arbitrary<PostDelta> = fc.record(
+  {
+    post,
+    updatedAtMs: fc.nat(1_000_000).map((ms) => WALL_MS - ms),
+    entries: fc.array(fc.record({ metric, incarnation: regionIncarnation, p: count, n: count }), { maxLength: 3 }),
+    registers: fc.array(fc.record({ metric: fc.constant(LIKES), actor, stamp, on: fc.boolean() }), { maxLength: 3 }),
+    members: fc.array(members, { maxLength: 2 }),
+    homes,
+  },
+  { requiredKeys: ['post', 'updatedAtMs', 'entries', 'registers', 'members'] },
+);
 
 /** Deltas of region us with posts of its bucket, which pass validation. */
 const delta: fc.Arbitrary<Delta> = fc
