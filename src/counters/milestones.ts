@@ -75,13 +75,13 @@ export interface MilestoneHome {
   readonly mode: HomeMode;
 }
 
-/** What a region confirms once it has merged a home: in `strict`, that it has counted nothing after `stamp`. */
+/** A region sends it once it has merged a home: in `strict` it has counted nothing after `stamp`. */
 export interface HomeConfirmation extends RegionIncarnation {
   readonly home: MilestoneHome;
   readonly stamp: number;
 }
 
-/** What regions know of each other about the milestones of a metric. */
+/** The state that regions share about the milestones of a metric. */
 export interface SharedMilestones {
   readonly home: MilestoneHome | null;
   /** By region, at most one. */

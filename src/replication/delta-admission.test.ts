@@ -54,7 +54,7 @@ function liked(stamp: number): PostDelta {
   return post({ registers: [{ metric: LIKES, actor: ANN, stamp, on: true }] });
 }
 
-function confirmed(stamp: number): PostDelta {
+function confirmationAt(stamp: number): PostDelta {
   const home = { region: 'eu', number: 1, mode: 'strict' } as const;
   return post({ homes: [{ metric: LIKES, home, confirmations: [{ ...US, home, stamp }], reached: [] }] });
 }
@@ -65,7 +65,7 @@ describe('admission of deltas', () => {
       delta(),
       delta({
         bucket: 1,
-        posts: [entry('us', 3, 3), liked(stampIn(AHEAD_MAX_MS - 1)), confirmed(stampIn(AHEAD_MAX_MS - 1))],
+        posts: [entry('us', 3, 3), liked(stampIn(AHEAD_MAX_MS - 1)), confirmationAt(stampIn(AHEAD_MAX_MS - 1))],
       }),
     ];
     const admitted = admission.admit('us', deltas);
@@ -81,7 +81,7 @@ describe('admission of deltas', () => {
       const late = stampIn(AHEAD_MAX_MS + 60_000);
       const makers = new Map([
         ['a register', liked],
-        ['a confirmation', confirmed],
+        ['a confirmation', confirmationAt],
       ]);
       const make = makers.get(which);
       const ahead = make === undefined ? delta({ [which]: late }) : delta({ posts: [make(late)] });

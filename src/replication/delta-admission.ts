@@ -11,7 +11,7 @@ const UNLISTED_MAX = REGIONS_MAX / 2;
 /** Shortest time between two log lines of one kind about one region. */
 const WARN_INTERVAL_MS = 600_000;
 
-/** Of most posts. */
+/** Shared, because most posts have none. */
 const NONE: readonly HomeDelta[] = [];
 
 /** A delta as the store merges it, and why it was rejected. */

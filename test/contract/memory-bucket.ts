@@ -14,7 +14,7 @@ import { HOME_RULES, type HomeRules } from '../../src/counters/replication/home-
 import { ReplicatedHomes } from '../../src/counters/replication/milestone-homes.js';
 import { MemoryMilestones } from './memory-milestones.js';
 
-/** What a bucket has to know about other regions. */
+/** The part of the settings that a bucket needs with other regions. */
 export interface RegionRules {
   readonly metrics: Metrics;
   readonly peers: readonly string[];

@@ -56,8 +56,8 @@ export function normalizePosts(posts: readonly PostDelta[]): Record<string, obje
 
 function addHome({ metric, home, confirmations, reached }: HomeDelta, add: (...thing: unknown[]) => void): void {
   add('home', metric, home?.region, home?.number, home?.mode);
-  for (const { region, epoch, nonce, home: confirmed, stamp } of confirmations)
-    add('confirmation', metric, region, epoch, nonce, confirmed.region, confirmed.number, confirmed.mode, stamp);
+  for (const { region, epoch, nonce, home: about, stamp } of confirmations)
+    add('confirmation', metric, region, epoch, nonce, about.region, about.number, about.mode, stamp);
   for (const { n, actor, session, seq, kind, value, total, v, region, epoch, missed, isFinal, atMs } of reached) {
     const keys = [actor && toText(actor), session && toText(session)];
     add('record', metric, n, ...keys, seq, kind, value, total, v, region, epoch, missed, isFinal === true, atMs);

@@ -22,7 +22,7 @@ export function rulesOf(plant: HomePlant, nowMs: () => number): HomeRules {
       const claimed = new Map<string, number>();
       return {
         ...HOME_RULES,
-        isConfirmedBy: ({ replication, incarnation }, _region, { home }) => {
+        hasConfirmationOf: ({ replication, incarnation }, _region, { home }) => {
           const name = `${incarnation.region} ${home!.number}`;
           if (!claimed.has(name)) claimed.set(name, replication.state.clock);
           return replication.state.stableStamp >= claimed.get(name)!;
@@ -32,7 +32,7 @@ export function rulesOf(plant: HomePlant, nowMs: () => number): HomeRules {
     case 'a confirmation without the version vector':
       return {
         ...HOME_RULES,
-        isConfirmedBy: ({ replication }, region, { home, confirmations }) => {
+        hasConfirmationOf: ({ replication }, region, { home, confirmations }) => {
           const one = confirmations.find((confirmation) => confirmation.region === region);
           if (one === undefined || one.home.number !== home?.number || one.home.region !== home.region) return false;
           return compareIncarnations(one, replication.latestIncarnation(region)) === 'same';
@@ -41,7 +41,7 @@ export function rulesOf(plant: HomePlant, nowMs: () => number): HomeRules {
     case 'a confirmation of an earlier incarnation':
       return {
         ...HOME_RULES,
-        isConfirmedBy: (bucket, region, shared) => {
+        hasConfirmationOf: (bucket, region, shared) => {
           const one = shared.confirmations.find((confirmation) => confirmation.region === region);
           if (one === undefined || one.home.number !== shared.home?.number || one.home.region !== shared.home.region) {
             return false;

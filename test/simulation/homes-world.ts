@@ -30,7 +30,7 @@ interface Client {
 export interface Decision {
   readonly region: string;
   readonly record: ReachedMilestone;
-  /** What all regions had counted then. */
+  /** The sum over all regions right after the operation. */
   readonly trueTotal: number;
   /** The same just before the operation. */
   readonly trueTotalBefore: number;
@@ -81,7 +81,7 @@ export class HomesWorld {
     return primary.buckets[0]!.milestones.get(POST, this.metric);
   }
 
-  /** What all regions have counted, whoever knows it. */
+  /** The sum over all regions, which none of them knows. */
   trueTotal(): number {
     if (this.metric === VIEWS) {
       return this.regions.regions.reduce((sum, { name, primary }) => {
@@ -196,14 +196,14 @@ export class HomesWorld {
 
   /** Fails a region over. Its gateway replays what was lost. */
   async failOver(region: Region): Promise<void> {
-    const before = this.#confirmedNumber(region);
+    const before = this.#confirmationNumber(region);
     const lostBefore = region.lost.length;
     await region.failOver(true);
     const hasLostMarks = region.lost.slice(lostBefore).some(({ outcomes }) => outcomes.includes(ELSEWHERE));
-    this.hasLostFreeze ||= hasLostMarks || this.#confirmedNumber(region) < before;
+    this.hasLostFreeze ||= hasLostMarks || this.#confirmationNumber(region) < before;
   }
 
-  #confirmedNumber(region: Region): number {
+  #confirmationNumber(region: Region): number {
     const confirmations = this.#milestones(region)?.shared?.confirmations ?? [];
     return confirmations.find((one) => one.region === region.name)?.home.number ?? 0;
   }

@@ -209,7 +209,7 @@ export class RegionsWorld {
   /** Counting rules in place of those of the plant. */
   readonly rules: CountingRules | undefined;
   readonly homes: HomeRules;
-  /** What gateways replay of a batch that was lost. */
+  /** Makes the batch that gateways replay of one that was lost. */
   replays: (batch: Batch, outcomes: Uint8Array) => Batch = (batch) => batch;
   readonly #cut = new Set<string>();
   weather: Weather = { lost: 0, answerLost: 0, twice: 0, late: 0 };

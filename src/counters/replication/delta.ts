@@ -57,7 +57,7 @@ export interface PostDelta {
   readonly registers: readonly ToggleRegister[];
   /** In a full sync and a repair: of each toggle the actors that have it on and no register. */
   readonly members: readonly MembersDelta[];
-  /** Of metrics that have or had a home; none for most posts. */
+  /** One for each metric that has or had a home; absent in most posts. */
   readonly homes?: readonly HomeDelta[];
 }
 

@@ -18,7 +18,7 @@ import { type HomeRules, type HomesBucket, isHigher } from './home-rules.js';
 /** Homes whose marks may matter: that many changes of the home within the time that marks are kept. */
 const FORMER_HOMES_MAX = 4;
 
-/** What regions tell each other about the homes of a bucket's metrics: which there are, who has confirmed them, and what was decided. */
+/** Exchanges the homes of a bucket's metrics with other regions: which there are, which regions have confirmed them, and what was decided. */
 export class HomeExchange {
   constructor(
     private readonly bucket: HomesBucket,
@@ -38,7 +38,7 @@ export class HomeExchange {
     this.bucket.milestones.set(post, metric, milestones, []);
   }
 
-  /** What the region ships of a post: `all`: in a full sync also what others have confirmed. */
+  /** Builds the part of a post's delta about homes. @param all in a full sync: also what others have confirmed */
   build(post: string, all: boolean): HomeDelta[] {
     const { milestones, replication, incarnation } = this.bucket;
     if (milestones.isEmpty) return [];

@@ -13,7 +13,7 @@ export interface HomesBucket extends Bucket {
 
 /** Rules between regions. Tests plant other ones to see that they would be found. */
 export interface HomeRules {
-  readonly isConfirmedBy: typeof isConfirmedBy;
+  readonly hasConfirmationOf: typeof hasConfirmationOf;
   /** Whether a region with this name stops counting once it has confirmed the home. */
   readonly freezes: (home: MilestoneHome, region: string) => boolean;
   readonly waitsForConfirmations: boolean;
@@ -24,7 +24,7 @@ export interface HomeRules {
 }
 
 export const HOME_RULES: HomeRules = {
-  isConfirmedBy,
+  hasConfirmationOf,
   freezes: ({ mode, region: home }, region) => mode === 'strict' && home !== region,
   waitsForConfirmations: true,
   honoursDecided: true,
@@ -38,7 +38,7 @@ export const HOME_RULES: HomeRules = {
  * confirm: one before may have counted what is lost since. Its confirmation alone is not enough, because it may come before other
  * changes, in a part of a delta or by a third region.
  */
-function isConfirmedBy({ replication }: HomesBucket, region: string, shared: SharedMilestones): boolean {
+function hasConfirmationOf({ replication }: HomesBucket, region: string, shared: SharedMilestones): boolean {
   const confirmation = shared.confirmations.find((one) => one.region === region);
   if (confirmation === undefined || !isSameHome(confirmation.home, shared.home)) return false;
   const received = replication.versionVectorEntry(region);

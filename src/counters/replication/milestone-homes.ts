@@ -54,7 +54,7 @@ export class ReplicatedHomes implements MilestoneHomes {
     this.#claimFrom(post, metric, total + value, () => stamp);
     const next = this.bucket.milestones.get(post, metric)!;
     if (next.shared!.starts.length === 0 || next.armed[0] === undefined || next.armed[0] > total + value) return true;
-    return !this.rules.waitsForConfirmations || this.#isConfirmed(next.shared!);
+    return !this.rules.waitsForConfirmations || this.#hasAllConfirmations(next.shared!);
   }
 
   /** @returns the region that has to do the operation; `null`: it has to wait here */
@@ -72,7 +72,7 @@ export class ReplicatedHomes implements MilestoneHomes {
     const shared = this.bucket.milestones.get(post, metric)?.shared ?? NOT_SHARED;
     const { home } = shared;
     if (home?.region !== this.exchange.region || home.mode === 'released') return [];
-    return this.bucket.peers.filter((region) => !this.#isConfirmedBy(region, shared));
+    return this.bucket.peers.filter((region) => !this.#hasConfirmationOf(region, shared));
   }
 
   /** Whether another region has to do the operation, because it decides, or because it got it before. Notes that it is forwarded. */
@@ -186,23 +186,23 @@ export class ReplicatedHomes implements MilestoneHomes {
   /** @returns whether all have confirmed the home, and notes it */
   #becomesEffective(post: string, metric: number, milestones: Milestones): boolean {
     const shared = milestones.shared!;
-    if (!this.#isConfirmed(shared)) return false;
+    if (!this.#hasAllConfirmations(shared)) return false;
     if (!shared.isEffective)
       this.exchange.set(post, metric, { ...milestones, shared: { ...shared, isEffective: true } });
     return true;
   }
 
-  #isConfirmed(shared: SharedMilestones): boolean {
+  #hasAllConfirmations(shared: SharedMilestones): boolean {
     if (shared.home?.region !== this.exchange.region) return false;
-    return this.bucket.peers.every((region) => this.#isConfirmedBy(region, shared));
+    return this.bucket.peers.every((region) => this.#hasConfirmationOf(region, shared));
   }
 
-  #isConfirmedBy(region: string, shared: SharedMilestones): boolean {
+  #hasConfirmationOf(region: string, shared: SharedMilestones): boolean {
     // An incarnation that has lost something may have lost another home.
     const isSynced = this.bucket.replication.state.syncedFrom.includes(region);
     if (this.rules.waitsForSync && !isSynced) return false;
     if (shared.home?.mode === 'order' && shared.isEffective) return true;
-    return this.rules.isConfirmedBy(this.bucket, region, shared);
+    return this.rules.hasConfirmationOf(this.bucket, region, shared);
   }
 
   #claimFrom(post: string, metric: number, total: number, stamp: () => number): void {

@@ -6,7 +6,7 @@ import { REGIONS_MAX } from '../../counters/pn-counter.js';
 import type { Delta, HomeDelta, PostDelta } from '../../counters/replication/delta.js';
 import { WireError } from './wire-format.js';
 
-/** Of other regions that a store may know, and of its own. */
+/** One for each region that a store may know. */
 const CONFIRMATIONS_MAX = REGIONS_MAX + 1;
 /** A region keeps records of others up to MILESTONES_MAX, and may reach its own armed ones after that. */
 const RECORDS_MAX = MILESTONES_MAX + ARMED_MAX;
