@@ -70,7 +70,8 @@ export function apply(
   batch.operations.forEach((operation, i) => {
     const post = posts.get(operation.post);
     outcomes[i] = applying.apply(post, operation);
-    if ((outcomes[i] & APPLIED) > 0) post.state.updatedAtMs = nextUpdatedAtMs(post.state.updatedAtMs, batch.atMs);
+    if ((outcomes[i] & ELSEWHERE) === APPLIED)
+      post.state.updatedAtMs = nextUpdatedAtMs(post.state.updatedAtMs, batch.atMs);
   });
   const { counts, changed } = posts.write();
   if (isFromLog) bucket.setLogPosition(producerId, batchNumber);
