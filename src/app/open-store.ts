@@ -35,7 +35,8 @@ export async function openStore(
   const data = { buckets, actorKeys, metrics, region, nonce: () => randomInt(2 ** 32) };
   if (connections === null) {
     await checkDirectory(dataDir, warn);
-    return new EmbeddedStore({ path: dataDir, ...data, warn, ...(hasPeers && { replication: dataClock }) });
+    const replication = { wallMs: () => dataClock.wallMs(), peers: settings.peers.map(({ region: name }) => name) };
+    return new EmbeddedStore({ path: dataDir, ...data, warn, ...(hasPeers && { replication }) });
   }
   const publishMs = settings.tickMs / PUBLICATIONS_A_TICK;
   const wallMs = (): number => dataClock.wallMs();

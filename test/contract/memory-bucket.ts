@@ -19,6 +19,8 @@ export interface RegionRules {
   readonly metrics: Metrics;
   readonly peers: readonly string[];
   readonly rules: HomeRules;
+  /** Whether no failover can lose a record any more, if not by its age. */
+  readonly isDurable?: () => boolean;
 }
 
 const NO_REGIONS: RegionRules = { metrics: METRICS, peers: [], rules: HOME_RULES };
@@ -168,7 +170,7 @@ export class MemoryBucket implements ReplicatedBucket {
   }
 
   listPostsWithMilestones(): string[] {
-    return [...new Set([...this.milestones.list()].map(({ post }) => post))];
+    return [...new Set([...this.milestones.list()].map(({ post }) => post))].sort();
   }
 
   /** Drops the registers up to the stable stamp, which are no longer needed. */

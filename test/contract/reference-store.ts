@@ -59,7 +59,7 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
     private readonly changeRecords = CHANGE_RECORD_RULES,
     /** The clock by whose time records of milestones become final. */
     private readonly nowMs: () => number = () => 0,
-    private readonly regions: Pick<RegionRules, 'peers' | 'rules'> = { peers: [], rules: HOME_RULES },
+    private readonly regions: Omit<RegionRules, 'metrics'> = { peers: [], rules: HOME_RULES },
   ) {
     const newReplication = (): ReplicationState | null =>
       nonce && new ReplicationState(incarnation.region, newReplicationState(0));
@@ -67,7 +67,7 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
       { length: buckets },
       () => new MemoryBucket(incarnation, newReplication(), { ...regions, metrics }),
     );
-    for (const bucket of this.#buckets) bucket.milestones = new MemoryMilestones(nowMs);
+    for (const bucket of this.#buckets) bucket.milestones = new MemoryMilestones(nowMs, regions.isDurable);
     this.milestones = new ReferenceMilestones(
       () => this.#buckets,
       (post) => this.#watched.has(post),
@@ -128,8 +128,10 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
   acquireLeases(wallMs: number): Promise<readonly number[]> {
     for (const bucket of this.#buckets) {
       bucket.replication.receive(firstStampAt(wallMs));
-      for (const { post, metric } of [...bucket.milestones.list()])
-        bucket.homes.settle(post, metric, bucket.post(post) ?? { v: 0, updatedAtMs: 0, metrics: [] });
+      for (const post of bucket.listPostsWithMilestones()) {
+        for (const { index } of this.metrics.list)
+          bucket.homes.settle(post, index, bucket.post(post) ?? { v: 0, updatedAtMs: 0, metrics: [] });
+      }
     }
     return Promise.resolve(this.#buckets.map((_, number) => number));
   }

@@ -63,7 +63,7 @@ afterAll(stopRedis);
 
 async function onDisk(use: (store: Store) => Promise<void>): Promise<void> {
   const path = mkdtempSync(join(tmpdir(), 'tallycast-fuzz-'));
-  const replication = { wallMs: () => 0 };
+  const replication = { wallMs: () => 0, peers: ['us'] };
   const of = { buckets: BUCKETS, actorKeys: 'hash', metrics: METRICS, region: REGION } as const;
   const options = { path, ...of, nonce: () => NONCE, replication };
   const store = new EmbeddedStore(options);

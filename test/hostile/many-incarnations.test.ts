@@ -56,7 +56,7 @@ function incarnations(count: number, first = 1): Delta {
 }
 
 function openEmbedded(): EmbeddedStore {
-  return new EmbeddedStore({ path, ...BASE, replication: { wallMs: () => START_MS } });
+  return new EmbeddedStore({ path, ...BASE, replication: { wallMs: () => START_MS, peers: ['us'] } });
 }
 
 /** Reads the number of transactions of the data file. */

@@ -6,6 +6,8 @@ import { COUNT_MAX } from '../../src/counters/pn-counter.js';
 import { MsgpackReader } from '../../src/store/redis/codec/msgpack-reader.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
 import type { MilestonesView } from '../../src/store/milestone-store.js';
+import type { ArmOptions } from '../../src/counters/milestones.js';
+import type { Operation } from '../../src/counters/operation.js';
 import type { Random } from '../support/random.js';
 import { type History, sendAlike } from './histories.js';
 
@@ -25,6 +27,7 @@ export class ArmedMilestones {
     private readonly history: History,
     private readonly random: Random,
     private readonly reference: CounterStore,
+    private readonly hasHomes = false,
   ) {}
 
   /** Some batches of logs have sums, and some additions have an actor. */
@@ -68,10 +71,41 @@ export class ArmedMilestones {
     const above = turn < 0.5 ? random.below(NEXT) : turn < 0.9 ? random.below(NEAR) : random.below(COUNT_MAX);
     const n = Math.min(view!.counts.totals[metric]! + above, COUNT_MAX);
     if (n === 0) return;
+    const options = this.hasHomes ? [this.#options(n)] : [];
     const [result, expected] = await Promise.all(
-      [store, this.reference].map(({ milestones }) => milestones.arm(post, metric, n)),
+      [store, this.reference].map(({ milestones }) => milestones.arm(post, metric, n, ...options)),
     );
     expect(result).toEqual(expected);
+  }
+
+  #options(n: number): ArmOptions {
+    const { random } = this;
+    const mode = random.chance(0.7) ? 'strict' : 'order';
+    const from = random.chance(0.8) ? { from: Math.max(1, n - random.below(NEAR)) } : {};
+    return { mode, ...from, takesOver: random.chance(0.3) };
+  }
+
+  /** With homes some operations come from other regions. */
+  forward(batch: Batch): Batch {
+    if (!this.hasHomes || !this.random.chance(0.3)) return batch;
+    return { ...batch, operations: batch.operations.map((one) => ({ ...one, isForwarded: true })) };
+  }
+
+  /** Asks both where operations on each metric would have to go. @returns how many are another region's */
+  async countFrozen(store: CounterStore): Promise<number> {
+    const { history, reference, random } = this;
+    const operations = history.allPosts.flatMap((post) =>
+      history.shape.metrics.list.map(({ index: metric }): Operation => {
+        const session = random.chance(0.5) ? random.pick(history.actors) : null;
+        const seq = session === null ? 0 : 1 + random.below(3);
+        return { post, metric, kind: 'add', value: 1, actor: null, session, seq };
+      }),
+    );
+    const [expected, found] = await Promise.all(
+      [reference, store].map(({ milestones }) => milestones.forwardTo(operations)),
+    );
+    expect(found).toEqual(expected);
+    return expected!.filter((region) => region !== null).length;
   }
 
   async compare(store: CounterStore): Promise<void> {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { Metrics } from '../../src/counters/metrics.js';
 import type { Delta } from '../../src/counters/replication/delta.js';
+import { HOME_RULES } from '../../src/counters/replication/home-rules.js';
 import { EmbeddedStore } from '../../src/store/embedded/embedded-store.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
 import { ReferenceStore } from '../contract/reference-store.js';
@@ -28,6 +29,10 @@ const SHAPES: readonly Shape[] = [
   { ...BASE, metrics: METRICS, actors: 900 },
 ];
 
+function peersOf(name: string): string[] {
+  return NAMES.filter((other) => other !== name);
+}
+
 /** A region twice: on disk, and as the reference. */
 class Region {
   readonly reference: ReferenceStore;
@@ -42,12 +47,26 @@ class Region {
     readonly name: string,
     private readonly shape: Shape,
     seed: number,
+    hasHomes: boolean,
   ) {
     const { metrics, buckets } = shape;
-    this.reference = new ReferenceStore(metrics, buckets, { region: name, epoch: 1, nonce: NONCE }, () => NONCE);
+    const incarnation = { region: name, epoch: 1, nonce: NONCE };
+    const regions = { peers: peersOf(name), rules: HOME_RULES, isDurable: () => true };
+    const nonce = (): number => NONCE;
+    this.reference = new ReferenceStore(
+      metrics,
+      buckets,
+      incarnation,
+      nonce,
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+      regions,
+    );
     const random = new Random(seed);
     this.history = new History(shape, random);
-    this.milestones = new ArmedMilestones(this.history, random, this.reference);
+    this.milestones = new ArmedMilestones(this.history, random, this.reference, hasHomes);
     this.store = this.#open();
   }
 
@@ -89,7 +108,7 @@ class Region {
       metrics,
       region: this.name,
       nonce,
-      replication: { wallMs: () => 0 },
+      replication: { wallMs: () => 0, peers: peersOf(this.name) },
     });
   }
 
@@ -105,8 +124,15 @@ async function step(regions: readonly Region[], random: Random): Promise<void> {
   const from = random.pick(regions);
   const to = random.pick(regions.filter((region) => region !== from));
   if (random.chance(ARMED)) await from.milestones.change(from.store);
+  if (random.chance(0.3)) await from.compare((one) => one.acquireLeases(0));
   const turn = random.next();
-  if (turn < 0.4) await sendAlike(from.store, from.reference, [from.history.next(), from.history.next()], 0);
+  if (turn < 0.4)
+    await sendAlike(
+      from.store,
+      from.reference,
+      [1, 2].map(() => from.milestones.forward(from.history.next())),
+      0,
+    );
   else if (turn < 0.75) await pushChanges(from, to, regions);
   else if (turn < 0.9) await pushAll(from, to, random);
   else if (turn < 0.95) await from.reopen();
@@ -202,9 +228,11 @@ describe(`regions on disk return and keep what the reference does (TEST_SEED=${S
     `regions on disk equal the reference in ${HISTORIES} histories of ${STEPS} steps, with restarts`,
     async () => {
       let missed = 0;
+      let frozen = 0;
       for (let seed = SEED; seed < SEED + HISTORIES; seed++) {
         const shape = SHAPES[seed % SHAPES.length]!;
-        const regions = NAMES.map((name, i) => new Region(name, shape, seed * NAMES.length + i));
+        const hasHomes = seed % (2 * SHAPES.length) < SHAPES.length;
+        const regions = NAMES.map((name, i) => new Region(name, shape, seed * NAMES.length + i, hasHomes));
         const random = new Random(seed);
         try {
           for (let i = 0; i < STEPS; i++) await step(regions, random);
@@ -212,6 +240,7 @@ describe(`regions on disk return and keep what the reference does (TEST_SEED=${S
             const { store, reference, history } = region;
             await readAlike(store, reference, history.allPosts, history.actors.slice(0, 30));
             missed += await region.countMissed();
+            frozen += await region.milestones.countFrozen(store);
           }
         } catch (error) {
           throw new Error(`the history of seed ${seed}`, { cause: error });
@@ -221,6 +250,7 @@ describe(`regions on disk return and keep what the reference does (TEST_SEED=${S
       }
       // Histories without any would prove nothing.
       expect(missed).toBeGreaterThan(0);
+      expect(frozen).toBeGreaterThan(0);
     },
     LIMIT_MS,
   );

@@ -153,7 +153,7 @@ function openReference(): Tested {
 }
 
 function openEmbedded(): Tested {
-  const regional = { wallMs: () => START_MS };
+  const regional = { wallMs: () => START_MS, peers: SOURCES };
   const store = new EmbeddedStore({
     path,
     buckets: BUCKETS,

@@ -2,14 +2,18 @@ import { areNone, type BucketMilestones, type Milestones, type ReachedMilestone 
 import type { MilestoneNews } from '../milestone-store.js';
 import type { CachedPost } from './cached-post.js';
 import type { LmdbTable } from './disk/lmdb-table.js';
+import { listMilestonePosts } from './disk/milestones-record.js';
 import { ByteReader, type ByteWriter, encodeBigEndian } from './disk/record-bytes.js';
 import type { PendingWrite, WriteSet } from './disk/write-set.js';
+import { PostMilestones } from './post-milestones.js';
+import type { UnsettledPosts } from './unsettled-posts.js';
 
 /** The part of the cache that the milestones of a bucket use. */
 interface MilestoneRecords {
   readonly tables: { readonly milestones: LmdbTable };
   readonly changes: WriteSet;
   readonly milestoneNews: MilestoneNews[];
+  readonly unsettled: UnsettledPosts;
   bucketOf(post: string): number;
   loadPost(id: string): CachedPost;
 }
@@ -47,21 +51,23 @@ export class BucketMilestoneRecords implements BucketMilestones, PendingWrite {
   }
 
   set(post: string, metric: number, milestones: Milestones, reached: readonly ReachedMilestone[]): void {
-    const { changes, milestoneNews } = this.records;
+    const { changes, milestoneNews, unsettled } = this.records;
     const own = this.records.loadPost(post).milestones;
     const before = own.get(metric);
     this.#metrics += (areNone(milestones) ? 0 : 1) - (before === undefined ? 0 : 1);
     this.#armed += milestones.armed.length - (before?.armed.length ?? 0);
     own.set(metric, milestones);
+    unsettled.note(post, milestones);
     changes.add(this);
     for (const { n, v, atMs } of reached) milestoneNews.push({ post, metric, n, v, atMs });
   }
 
-  /** Posts with milestones, as they are on disk. */
+  /** Posts with milestones, and perhaps some that had. Cost: reads all keys of the table. */
   listPosts(): string[] {
-    const { milestones } = this.records.tables;
-    const posts = milestones.keys('post ', 'post!', Infinity).map((key) => key.slice('post '.length));
-    return posts.filter((post) => this.records.bucketOf(post) === this.bucket);
+    const { tables, changes } = this.records;
+    const changed = changes.pending.flatMap((one) => (one instanceof PostMilestones ? [one.post] : []));
+    const posts = new Set([...listMilestonePosts(tables.milestones, '', Infinity), ...changed]);
+    return [...posts].filter((post) => this.records.bucketOf(post) === this.bucket).sort();
   }
 
   /** Records need no time, because nothing that is committed here is ever lost. */

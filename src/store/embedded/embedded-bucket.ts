@@ -29,6 +29,7 @@ import { ProducerStates } from './producer-states.js';
 import type { RegisterExpiry } from './register-expiry.js';
 import { ReplicationStateWriter } from './replication-state-writer.js';
 import { ExpiringMarks } from './expiring-marks.js';
+import type { UnsettledPosts } from './unsettled-posts.js';
 
 /** The part of the cache that a bucket uses. */
 interface BucketRecords {
@@ -42,6 +43,7 @@ interface BucketRecords {
   readonly changeRecords: ChangeRecords;
   getReplicationState(bucket: number): ReplicationState | null;
   readonly milestoneNews: MilestoneNews[];
+  readonly unsettled: UnsettledPosts;
   readonly metrics: Metrics;
   /** The names of all other regions. */
   readonly peers: readonly string[];

@@ -116,9 +116,11 @@ export class EmbeddedChangeStore implements ChangeStore {
   }
 
   #readMilestones(records: RecordCache, post: string): PostMilestone[] {
-    const { milestones } = records.openBucket(bucketOf(post, this.buckets));
+    const bucket = records.openBucket(bucketOf(post, this.buckets));
+    const { milestones } = bucket;
     // Without a read for each post where there are none.
-    return milestones.isEmpty ? [] : listRecords(milestones, this.metrics, post);
+    if (milestones.isEmpty) return [];
+    return listRecords(milestones, this.metrics, post).filter((one) => bucket.isFinal(one));
   }
 
   #readCounts(records: RecordCache, id: string): PostCounts {

@@ -173,7 +173,7 @@ describe('a total on disk that passes a milestone by no operation', () => {
 
   it('a merge leaves a record without an actor, which outlasts the process', async () => {
     const open = (): EmbeddedStore =>
-      new EmbeddedStore({ ...options, path, metrics: METRICS, replication: { wallMs: () => START_MS } });
+      new EmbeddedStore({ ...options, path, metrics: METRICS, replication: { wallMs: () => START_MS, peers: ['us'] } });
     const store = open();
     await store.milestones.arm(POST, VIEWS, 10);
     await store.milestones.arm(POST, LIKES, 1);

@@ -15,6 +15,7 @@ import type {
 } from '../replicated-store.js';
 import type { DataDirectory } from './disk/data-directory.js';
 import type { GroupCommit } from './group-commit.js';
+import type { RecordCache } from './record-cache.js';
 
 /** Ids that a full sync reads for each post that is in one of its buckets: 4,000 take some milliseconds. */
 const IDS_PER_POST_MAX = 8;
@@ -40,8 +41,10 @@ export class EmbeddedReplication implements ReplicatedStore {
     private readonly metrics: Metrics,
   ) {}
 
-  acquireLeases(): Promise<readonly number[]> {
-    return Promise.resolve(this.states.map((_, bucket) => bucket));
+  async acquireLeases(): Promise<readonly number[]> {
+    // A damaged value was reported, and must not keep the buckets from being replicated.
+    await this.commits.enqueueWrite((records) => this.#settleMilestones(records)).catch(() => undefined);
+    return this.states.map((_, bucket) => bucket);
   }
 
   bucketStatus(buckets: readonly number[]): Promise<readonly BucketStatus[]> {
@@ -156,9 +159,26 @@ export class EmbeddedReplication implements ReplicatedStore {
         const { state } = this.states[number]!;
         state.backfilling = false;
         state.recoveredUpTo = state.clock;
-        records.openBucket(number).persistReplication();
+        const bucket = records.openBucket(number);
+        bucket.homes.exchange.shipAgain(bucket.milestones.isEmpty ? [] : bucket.listPostsWithMilestones());
       }
     });
+  }
+
+  /** Cost: nothing is written where nothing changes. */
+  #settleMilestones(records: RecordCache): void {
+    for (const post of records.unsettled.take()) {
+      const number = bucketOf(post, this.states.length);
+      const bucket = records.openBucket(number);
+      const { clock } = this.states[number]!.state;
+      for (const { index: metric } of this.metrics.list) {
+        const before = bucket.milestones.get(post, metric);
+        bucket.homes.settle(post, metric, bucket.post(post) ?? { v: 0, updatedAtMs: 0, metrics: [] });
+        const after = bucket.milestones.get(post, metric);
+        if (after === before && after !== undefined) records.unsettled.note(post, after);
+      }
+      if (this.states[number]!.state.clock !== clock) bucket.persistReplication();
+    }
   }
 
   /** Expires registers that every region has, a bounded number at a time, as long as a stable stamp has moved since the last cycle. */

@@ -21,8 +21,8 @@ import { readReplicationStates } from './read-replication-states.js';
 
 export interface EmbeddedStoreOptions extends Omit<DataDirectoryOptions, 'metrics'> {
   readonly metrics: Metrics;
-  /** With other regions: the wall time, milliseconds since 1970. */
-  readonly replication?: { readonly wallMs: () => number; readonly peers?: readonly string[] };
+  /** With other regions: the wall time, milliseconds since 1970, and their names. */
+  readonly replication?: { readonly wallMs: () => number; readonly peers: readonly string[] };
   /** Called once with what an operator has to mend. */
   readonly warn?: (message: string) => void;
 }

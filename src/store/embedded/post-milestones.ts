@@ -10,7 +10,7 @@ export class PostMilestones implements PendingWrite {
   readonly #metrics: MilestonesByMetric;
 
   constructor(
-    private readonly post: string,
+    readonly post: string,
     private readonly table: LmdbTable,
     private readonly changes: WriteSet,
   ) {

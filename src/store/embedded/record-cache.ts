@@ -15,6 +15,7 @@ import { WriteSet } from './disk/write-set.js';
 import { EmbeddedBucket } from './embedded-bucket.js';
 import { RegisterExpiry } from './register-expiry.js';
 import type { RegisterIndex } from './register-index.js';
+import { UnsettledPosts } from './unsettled-posts.js';
 
 /** Posts in each of the cache's two halves: a post with likes and views takes about a kilobyte of memory, so 40 MB. */
 const POSTS_MAX = 20_000;
@@ -37,6 +38,7 @@ export class RecordCache {
   readonly changeRecords: ChangeRecords;
   /** Milestones that the running group has reached. */
   milestoneNews: MilestoneNews[] = [];
+  readonly unsettled: UnsettledPosts;
   private readonly buckets: number;
   readonly metrics: Metrics;
   readonly peers: readonly string[];
@@ -55,7 +57,7 @@ export class RecordCache {
     }: {
       readonly buckets: number;
       readonly metrics: Metrics;
-      readonly replication?: { readonly peers?: readonly string[] };
+      readonly replication?: { readonly peers: readonly string[] };
     },
     /** By bucket; `null` where there are no other regions. They outlast the values in memory. */
     private readonly replicationStates: readonly ReplicationState[] | null,
@@ -67,6 +69,7 @@ export class RecordCache {
     this.peers = replication?.peers ?? [];
     this.tables = directory.tables;
     const { tables } = this;
+    this.unsettled = new UnsettledPosts(tables.milestones, directory.incarnation.region);
     this.members = new MemberTable(tables.members, changes);
     this.registers = new RegisterTable(tables.registers, changes);
     this.registerExpiry = new RegisterExpiry(this, index, replicationStates, buckets);

@@ -1,7 +1,14 @@
-import type { Milestones, ReachedMilestone } from '../../../counters/milestones.js';
+import type { Milestones, ReachedMilestone, SharedMilestones } from '../../../counters/milestones.js';
+import type { LmdbTable } from './lmdb-table.js';
 
 /** Before a post in the table of milestones. Its other keys are buckets: how many milestones each has. */
 export const POST_PREFIX = 'post ';
+
+/** @returns posts with milestones after this one, as they are on disk, at most `limit` */
+export function listMilestonePosts(table: LmdbTable, after: string, limit: number): string[] {
+  const first = after === '' ? POST_PREFIX : `${POST_PREFIX}${after}\0`;
+  return table.keys(first, 'post!', limit).map((key) => key.slice(POST_PREFIX.length));
+}
 
 /** The milestones of a post by metric index; `null`: the metric has none. */
 export type MilestonesByMetric = (Milestones | null)[];
@@ -20,10 +27,15 @@ export function decodeMilestones(bytes: Uint8Array): MilestonesByMetric {
 }
 
 function areMilestones(value: unknown): boolean {
-  const { armed, reached } = value as { readonly armed?: unknown; readonly reached?: unknown };
+  const { armed, reached, shared } = value as Readonly<Record<'armed' | 'reached' | 'shared', unknown>>;
   if (!Array.isArray(armed) || !Array.isArray(reached)) return false;
   const isAscending = armed.every((n, i) => Number.isSafeInteger(n) && n > (i === 0 ? 0 : armed[i - 1]));
-  return isAscending && reached.every(isRecord);
+  return isAscending && reached.every(isRecord) && (shared === undefined || isShared(shared));
+}
+
+function isShared(value: unknown): boolean {
+  const { home, confirmations, starts, forwardedTo } = value as Partial<SharedMilestones>;
+  return home !== undefined && [confirmations, starts, forwardedTo].every((list) => Array.isArray(list));
 }
 
 function isRecord(value: Partial<ReachedMilestone> | null): boolean {

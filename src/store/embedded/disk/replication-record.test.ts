@@ -24,7 +24,7 @@ beforeEach(() => {
 afterEach(() => rmSync(path, { recursive: true }));
 
 function openStore(): EmbeddedStore {
-  const regional = { wallMs: () => 0 };
+  const regional = { wallMs: () => 0, peers: [] };
   return new EmbeddedStore({
     path,
     buckets: BUCKETS,
