@@ -24,6 +24,7 @@ import { type Clock, systemClock } from '../common/clock.js';
 import { ActorStreams } from '../fanout/actor-streams.js';
 import { GuardedClock } from '../common/guarded-clock.js';
 import { ClosingFlag } from '../common/closing-flag.js';
+import { ForwardedIntake } from '../ingest/forwarded-intake.js';
 import { Ingest } from '../ingest/ingest.js';
 import { MilestoneMonitor } from '../ingest/milestone-monitor.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
@@ -33,6 +34,7 @@ import { Latencies } from '../ops/instruments.js';
 import { type MetricsPage, Prometheus } from '../ops/prometheus.js';
 import { WorkerMetrics } from '../workers/worker-metrics.js';
 import { Presence } from '../fanout/presence.js';
+import { RegionForwarding } from './region-forwarding.js';
 import { NO_REPLICATION, type Replication, startReplication } from '../replication/start-replication.js';
 import type { Settings } from '../config/settings.js';
 import { NO_SINKS, type Sinks, startSinks, warnIfRecording } from '../sinks/start-sinks.js';
@@ -222,14 +224,17 @@ function provideCounting(settings: Settings): Provider[] {
         dataClock: Clock,
         lifecycle: ClosingFlag,
         latencies: Latencies,
+        { peers }: Replication,
       ) => {
         const warn = (message: string): void => new Logger('ingest').warn(message);
         const batchTimeMs = (): number => dataClock.wallMs();
-        const options = { buckets, flushMs, newProducerId: random64, batchTimeMs, warn };
+        const forwarding = peers.length > 0 && { forwarding: new RegionForwarding(store.milestones, peers) };
+        const options = { buckets, flushMs, newProducerId: random64, batchTimeMs, warn, ...forwarding };
         return new Ingest(store, clock, lifecycle, Math.random, options, latencies);
       },
-      inject: [STORE, CLOCK, DATA_CLOCK, ClosingFlag, Latencies],
+      inject: [STORE, CLOCK, DATA_CLOCK, ClosingFlag, Latencies, REPLICATION],
     },
+    { provide: ForwardedIntake, useFactory: (ingest: Ingest) => new ForwardedIntake(ingest), inject: [Ingest] },
     {
       provide: REPLICATION,
       useFactory: ({ replication }: CounterStore, clock: Clock): Replication =>

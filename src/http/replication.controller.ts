@@ -2,11 +2,19 @@ import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
 import type { Request, Response } from 'express';
 import { REPLICATION, SETTINGS } from '../config/injection-tokens.js';
 import type { Settings } from '../config/settings.js';
+import { ForwardedIntake } from '../ingest/forwarded-intake.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { Replication } from '../replication/start-replication.js';
 import { decodeDeltas, encodeDeltas } from '../replication/transport/delta-codec.js';
 import { DeltaValidation } from '../replication/transport/delta-validation.js';
-import { decodeDigests, decodePosts, encodeAcks, encodeDifferences } from '../replication/transport/message-codec.js';
+import {
+  decodeDigests,
+  decodeOperations,
+  decodePosts,
+  encodeAcks,
+  encodeDifferences,
+  encodeOutcomes,
+} from '../replication/transport/message-codec.js';
 import type { PeerService } from '../replication/transport/peer.js';
 import { POSTS_PER_READ_MAX } from '../replication/transport/request-splitter.js';
 import { WireError } from '../replication/transport/wire-format.js';
@@ -23,6 +31,7 @@ export class ReplicationController {
   constructor(
     @Inject(SETTINGS) { buckets, actorKeys, metrics }: Settings,
     @Inject(REPLICATION) private readonly replication: Replication,
+    @Inject(ForwardedIntake) private readonly forwarded: ForwardedIntake,
     @Inject(PeerAuthentication) private readonly peerAuthentication: PeerAuthentication,
   ) {
     this.#validation = new DeltaValidation(buckets, actorKeys, metrics);
@@ -52,6 +61,15 @@ export class ReplicationController {
       const posts = decodePosts(body);
       if (posts.length > POSTS_PER_READ_MAX) throw new WireError(`posts must be at most ${POSTS_PER_READ_MAX}`);
       return async (service) => encodeDeltas(await service.readPosts(posts));
+    });
+  }
+
+  @Post('operations')
+  async doOperations(@Req() request: Request, @Res() response: Response): Promise<void> {
+    await this.#respond(request, response, (body) => {
+      const operations = decodeOperations(body);
+      this.#validation.checkOperations(operations);
+      return async () => encodeOutcomes(await this.forwarded.accept(operations));
     });
   }
 

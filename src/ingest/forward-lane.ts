@@ -1,4 +1,5 @@
-import { type ForwardedOperation, type Forwarding, OPERATIONS_PER_CALL_MAX } from './forwarding.js';
+import { type ForwardedOperation, OPERATIONS_PER_CALL_MAX } from '../counters/replication/forwarded-operation.js';
+import type { Forwarding } from './forwarding.js';
 
 /** Operations that wait for a call, in each lane: some seconds of what a far region can do. */
 const WAITING_MAX = 5_000;

@@ -1,6 +1,6 @@
 import type { Key64 } from '../counters/ids.js';
 import { ELSEWHERE, type Operation } from '../counters/operation.js';
-import type { ForwardedOperation } from './forwarding.js';
+import type { ForwardedOperation } from '../counters/replication/forwarded-operation.js';
 import type { Ingest } from './ingest.js';
 import type { PendingOperation } from './pending-operation.js';
 

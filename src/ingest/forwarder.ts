@@ -5,7 +5,8 @@ import { type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { AppliedResult } from './batch-sender.js';
 import { type AwaySession, type BucketQueue, type OpenBatch, toSessionName } from './bucket-queue.js';
 import { ForwardLane, type Forwarded } from './forward-lane.js';
-import { type ForwardedOperation, type Forwarding, HOPS_MAX } from './forwarding.js';
+import { type ForwardedOperation, HOPS_MAX } from '../counters/replication/forwarded-operation.js';
+import type { Forwarding } from './forwarding.js';
 import type { PendingOperation } from './pending-operation.js';
 
 /** Calls to a region at a time. Pushes to the region need connections, too. */
@@ -175,7 +176,7 @@ export class Forwarder {
   }
 
   #laneOf(region: string, { session }: ForwardedOperation): ForwardLane<Entry> {
-    const name = `${region} ${session!.lo % LANES}`;
+    const name = `${region} ${session.lo % LANES}`;
     let lane = this.#lanes.get(name);
     if (lane === undefined) this.#lanes.set(name, (lane = new ForwardLane(this.forwarding, region)));
     return lane;

@@ -1,14 +1,5 @@
 import type { Operation } from '../counters/operation.js';
-
-/** The region that a client talks to, and one more if the home has changed meanwhile. */
-export const HOPS_MAX = 2;
-
-/** An operation on its way to the region that decides about the milestones of its metric. */
-export interface ForwardedOperation extends Operation {
-  readonly isForwarded: true;
-  /** Regions that have forwarded it: 1 to HOPS_MAX. */
-  readonly hops: number;
-}
+import type { ForwardedOperation } from '../counters/replication/forwarded-operation.js';
 
 /** Has other regions do operations whose outcome was ELSEWHERE. */
 export interface Forwarding {
@@ -23,6 +14,3 @@ export interface Forwarding {
   /** @returns the regions without whose confirmation the metric is not counted here; none, if it is unknown. Does not reject. */
   waitingFor(operation: Operation): Promise<readonly string[]>;
 }
-
-/** Bounds the body of a call, and the time that a region needs for it. */
-export const OPERATIONS_PER_CALL_MAX = 250;

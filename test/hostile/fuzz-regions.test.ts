@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
-import { encodeDigests, encodePosts } from '../../src/replication/transport/message-codec.js';
+import { encodeDigests, encodeOperations, encodePosts } from '../../src/replication/transport/message-codec.js';
 import { encodeDeltas } from '../../src/replication/transport/delta-codec.js';
 import { LIMIT_MS } from '../property/runs.js';
 import { closeClients } from '../support/clients.js';
@@ -12,7 +12,7 @@ import { expectError } from './fuzz/books.js';
 import { fuzzInBatches, SEED } from './fuzz/fuzzing.js';
 import { GatewayUnderFuzz } from './fuzz/gateway-under-fuzz.js';
 import { mutated } from './fuzz/mutations.js';
-import { BUCKETS, digests, postLists, deltas, DELTA_POSTS } from './fuzz/deltas.js';
+import { BUCKETS, digests, operations, postLists, deltas, DELTA_POSTS } from './fuzz/deltas.js';
 
 const TOKEN = 'a-token-of-these-tests';
 const METRICS = 'likes:toggle,views:tally';
@@ -28,6 +28,7 @@ const calls = fc.oneof(
   { weight: 2, arbitrary: callOf('deltas', deltas.map(encodeDeltas)) },
   { weight: 1, arbitrary: callOf('digests', digests.map(encodeDigests)) },
   { weight: 1, arbitrary: callOf('posts', postLists.map(encodePosts)) },
+  { weight: 1, arbitrary: callOf('operations', operations.map(encodeOperations)) },
 );
 /** Responses of a peer to reads of posts. */
 const answers = bytesOf(deltas.map(encodeDeltas));

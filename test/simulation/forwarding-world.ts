@@ -1,7 +1,8 @@
 import { VIEWS } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { ForwardedIntake } from '../../src/ingest/forwarded-intake.js';
-import type { ForwardedOperation, Forwarding } from '../../src/ingest/forwarding.js';
+import type { ForwardedOperation } from '../../src/counters/replication/forwarded-operation.js';
+import type { Forwarding } from '../../src/ingest/forwarding.js';
 import type { Random } from '../support/random.js';
 import { type Attempt, IngestWorld, like, view } from './ingest-world.js';
 import { RegionsWorld } from './regions-world.js';

@@ -9,6 +9,10 @@ import {
   decodeDigests,
   decodePosts,
   decodeAcks,
+  decodeOperations,
+  decodeOutcomes,
+  encodeOperations,
+  encodeOutcomes,
   encodeDifferences,
   encodeDigests,
   encodePosts,
@@ -66,6 +70,31 @@ const MESSAGES: readonly Message[] = [
     encodeDifferences,
     decodeDifferences,
   ),
+  message(
+    'operations',
+    (make, random) =>
+      list(random, () => {
+        const kind = random.pick(['add', 'set', 'adjust', 'visit'] as const);
+        const about = { post: `p${make.number(99)}`, metric: random.below(16), kind };
+        const value = kind === 'adjust' ? random.pick([-1, 1]) : make.number(1_000);
+        const actor = random.chance(0.5) ? { hi: make.number(2 ** 32), lo: make.number(2 ** 32) } : null;
+        const session = { hi: make.number(2 ** 32), lo: make.number(2 ** 32) };
+        const visit = kind === 'visit' ? { atS: make.number(2 ** 40) } : {};
+        return {
+          ...about,
+          value,
+          actor,
+          session,
+          seq: make.number(2 ** 50),
+          ...visit,
+          isForwarded: true as const,
+          hops: 1,
+        };
+      }),
+    encodeOperations,
+    decodeOperations,
+  ),
+  message('outcomes', (make, random) => list(random, () => make.number(256)), encodeOutcomes, decodeOutcomes),
   message('posts', (make, random) => list(random, () => make.post()), encodePosts, decodePosts),
 ];
 

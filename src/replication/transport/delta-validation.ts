@@ -2,14 +2,18 @@ import { bucketOf } from '../../counters/bucket-of.js';
 import type { ActorKeys } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
 import { ARMED_MAX, MILESTONES_MAX } from '../../counters/milestones.js';
+import type { Operation } from '../../counters/operation.js';
 import { REGIONS_MAX } from '../../counters/pn-counter.js';
 import type { Delta, HomeDelta, PostDelta } from '../../counters/replication/delta.js';
+import { BY_MAX } from '../../protocol/limits.js';
 import { WireError } from './wire-format.js';
 
 /** One for each region that a store may know. */
 const CONFIRMATIONS_MAX = REGIONS_MAX + 1;
 /** A region keeps records of others up to MILESTONES_MAX, and may reach its own armed ones after that. */
 const RECORDS_MAX = MILESTONES_MAX + ARMED_MAX;
+/** The least and the largest value of an operation of each kind. */
+const VALUES = { add: [1, BY_MAX], set: [0, 1], adjust: [-1, 1], visit: [1, 1] } as const;
 
 /**
  * Checks decoded deltas of another region against the settings. A call that breaks a rule is rejected as a whole, because regions with the
@@ -41,6 +45,22 @@ export class DeltaValidation {
       if (source.region !== from) throw new WireError(`source must be ${from}, the region that calls`);
       this.checkBucket(bucket);
       for (const post of posts) this.#checkPost(post, bucket);
+    }
+  }
+
+  /** @throws WireError */
+  checkOperations(operations: readonly Operation[]): void {
+    for (const { metric, kind, value, actor } of operations) {
+      const { kind: known } = this.metrics.list[metric] ?? {};
+      if (known === undefined) throw new WireError(`metric of an operation must be below ${this.metrics.list.length}`);
+      const needsActor = kind === 'set' || kind === 'visit';
+      if (needsActor && actor === null) throw new WireError(`an operation of kind ${kind} must have an actor`);
+      const isOfKind = kind === 'set' || kind === 'adjust' ? known.hasMembers : !known.hasMembers;
+      if (!isOfKind || (kind === 'visit' && known.windowS === 0))
+        throw new WireError(`metric of an operation must be one that takes ${kind}`);
+      const [least, most] = VALUES[kind];
+      if (value < least || value > most || (kind === 'adjust' && value === 0))
+        throw new WireError(`value of an operation of kind ${kind} must be from ${least} to ${most}`);
     }
   }
 

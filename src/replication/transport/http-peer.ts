@@ -3,24 +3,25 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { urlToHttpOptions } from 'node:url';
 import type { Clock } from '../../common/clock.js';
 import type { DeltaAck, Delta } from '../../counters/replication/delta.js';
+import type { ForwardedOperation } from '../../counters/replication/forwarded-operation.js';
 import type { PeerAddress } from '../../config/peer-urls.js';
-import type { BucketDigest, Difference, Peer } from './peer.js';
+import type { BucketDigest, DecidingPeer, Difference, Peer } from './peer.js';
 import { encodeDigestRequests, type PushRequests, encodePostRequests } from './request-splitter.js';
 import type { DeltaValidation } from './delta-validation.js';
 import { WireError } from './wire-format.js';
-import { decodeDifferences, decodeAcks } from './message-codec.js';
+import { decodeDifferences, decodeAcks, decodeOutcomes, encodeOperations } from './message-codec.js';
 import { decodeDeltas } from './delta-codec.js';
 
 /** Time limit from the request to the end of the response. */
 const CALL_MS = 5_000;
 /** No valid response is longer. */
 const RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
-/** One for pushes, which follow each other, and the rest for digests and reads. */
-const SOCKETS = 4;
+/** One for pushes, which follow each other, two for forwarded operations, and the rest for digests and reads. */
+const SOCKETS = 6;
 const ERROR_CHARS = 200;
 
 const ROUTE = '/v1/replication';
-type Resource = 'deltas' | 'digests' | 'posts';
+type Resource = 'deltas' | 'digests' | 'posts' | 'operations';
 
 export interface HttpPeerOptions {
   /** Name of this region. */
@@ -34,10 +35,10 @@ export interface HttpPeerOptions {
 }
 
 /**
- * Another region over HTTP: `POST /v1/replication/deltas`, `digests` and `posts`, bodies as in delta-codec.ts. A failed call rejects with
+ * Another region over HTTP: `POST /v1/replication/deltas`, `digests`, `posts` and `operations`, bodies as in delta-codec.ts. A failed call rejects with
  * one line: `us responded 403: …`, `us: connect ECONNREFUSED`. The line contains no address, because everybody may read it.
  */
-export class HttpPeer implements Peer {
+export class HttpPeer implements Peer, DecidingPeer {
   readonly region: string;
   /** Headers and bodies, since boot. */
   readonly stats = { bytesSent: 0 };
@@ -91,6 +92,12 @@ export class HttpPeer implements Peer {
       deltas.push(...received);
     }
     return deltas;
+  }
+
+  async forward(operations: readonly ForwardedOperation[]): Promise<readonly number[]> {
+    const outcomes = await this.#call('operations', encodeOperations(operations), decodeOutcomes);
+    if (outcomes.length === operations.length) return outcomes;
+    throw new Error(`${this.region} responded with ${outcomes.length} outcomes to ${operations.length} operations`);
   }
 
   close(): void {

@@ -1,7 +1,13 @@
 import { STORED_POST_PATTERN } from '../../counters/ids.js';
 import type { DeltaAck } from '../../counters/replication/delta.js';
+import { METRICS_MAX } from '../../counters/metrics.js';
+import {
+  type ForwardedOperation,
+  HOPS_MAX,
+  OPERATIONS_PER_CALL_MAX,
+} from '../../counters/replication/forwarded-operation.js';
 import type { BucketDigest, Difference } from './peer.js';
-import { WireReader, WireWriter } from './wire-format.js';
+import { WireError, WireReader, WireWriter } from './wire-format.js';
 
 /*
  * The other messages between regions, written as in delta-codec.ts:
@@ -11,6 +17,9 @@ import { WireReader, WireWriter } from './wire-format.js';
  *     digests        (bucket · before · leaf[] (4 bytes each))[]
  *     differences    (bucket · leaf[])[]
  *     posts          (length, ASCII)[]
+ *     operations     (post · metric · flags (a byte) · value, of an adjustment plus 1 · actor (8 bytes) · session (8 bytes) · seq · second)[]
+ *                    flags: kind + 4 if there is an actor + 8 x hops; a second only of a visit
+ *     outcomes       byte[]
  */
 const INCARNATION_REJECTED = 1;
 const BACKFILLING = 2;
@@ -25,6 +34,11 @@ const DIGEST_BYTES = 3;
 const LEAF_BYTES = 4;
 const DIFFERENCE_BYTES = 2;
 const POST_BYTES = 2;
+const OPERATION_BYTES = 14;
+
+const KINDS = ['add', 'set', 'adjust', 'visit'] as const;
+const HAS_ACTOR = 4;
+const HOPS_BIT = 3;
 
 export function encodeAcks(acks: readonly DeltaAck[]): Buffer {
   return encodeList(acks, (writer, ack) => {
@@ -98,6 +112,48 @@ export function decodeDifferences(bytes: Uint8Array): Difference[] {
   return decodeList(bytes, 'differences', DIFFERENCE_BYTES, (reader) => {
     return { bucket: reader.varint('bucket'), leaves: reader.list('leaves', 1, () => reader.varint('leaf')) };
   });
+}
+
+export function encodeOperations(operations: readonly ForwardedOperation[]): Buffer {
+  return encodeList(operations, (writer, { post, metric, kind, value, actor, session, seq, atS, hops }) => {
+    writer.text(post);
+    writer.varint(metric);
+    writer.byte(KINDS.indexOf(kind) | (actor === null ? 0 : HAS_ACTOR) | (hops << HOPS_BIT));
+    writer.varint(kind === 'adjust' ? value + 1 : value);
+    if (actor !== null) writer.key(actor);
+    writer.key(session);
+    writer.varint(seq);
+    if (kind === 'visit') writer.varint(atS ?? 0);
+  });
+}
+
+/** @throws WireError if `encodeOperations` cannot have written the bytes */
+export function decodeOperations(bytes: Uint8Array): ForwardedOperation[] {
+  const operations = decodeList(bytes, 'operations', OPERATION_BYTES, (reader): ForwardedOperation => {
+    const post = reader.text('post', STORED_POST_PATTERN);
+    const metric = reader.varint('metric', METRICS_MAX - 1);
+    const flags = reader.byte('flags', (HOPS_MAX << HOPS_BIT) | HAS_ACTOR | (KINDS.length - 1));
+    const kind = KINDS[flags & (KINDS.length - 1)]!;
+    const hops = flags >> HOPS_BIT;
+    if (hops === 0) throw new WireError('hops must be at least 1');
+    const value = reader.varint('value') - (kind === 'adjust' ? 1 : 0);
+    const actor = (flags & HAS_ACTOR) > 0 ? reader.key('actor') : null;
+    const mark = { session: reader.key('session'), seq: reader.varint('seq') };
+    const visit = kind === 'visit' ? { atS: reader.varint('second') } : {};
+    return { post, metric, kind, value, actor, ...mark, ...visit, isForwarded: true, hops };
+  });
+  if (operations.length > OPERATIONS_PER_CALL_MAX)
+    throw new WireError(`operations must be at most ${OPERATIONS_PER_CALL_MAX}`);
+  return operations;
+}
+
+export function encodeOutcomes(outcomes: readonly number[]): Buffer {
+  return encodeList(outcomes, (writer, outcome) => writer.byte(outcome));
+}
+
+/** @throws WireError if `encodeOutcomes` cannot have written the bytes */
+export function decodeOutcomes(bytes: Uint8Array): number[] {
+  return decodeList(bytes, 'outcomes', 1, (reader) => reader.byte('outcome', 0xff));
 }
 
 export function encodePosts(posts: readonly string[]): Buffer {

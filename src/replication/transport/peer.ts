@@ -1,3 +1,4 @@
+import type { ForwardedOperation } from '../../counters/replication/forwarded-operation.js';
 import type { Delta, DeltaAck } from '../../counters/replication/delta.js';
 
 /** Digests of a bucket's posts, one a leaf: see post-digest.ts. */
@@ -26,7 +27,18 @@ export interface Peer {
   readPosts(posts: readonly string[]): Promise<readonly Delta[]>;
 }
 
-/** The same calls, as this region serves them to its peers. */
+/** Another region, as it does operations for this one. The call may be repeated, and rejects as those of a Peer. */
+export interface DecidingPeer {
+  readonly region: string;
+  /**
+   * Has the peer do operations that it decides about; those of one session in this order.
+   * @param operations at most OPERATIONS_PER_CALL_MAX
+   * @returns their outcomes; ELSEWHERE: it was not done there, either
+   */
+  forward(operations: readonly ForwardedOperation[]): Promise<readonly number[]>;
+}
+
+/** The same calls, as this region serves them to its peers. Operations are ingest's: see ForwardedIntake. */
 export interface PeerService {
   /** @param from the region that calls */
   mergeFrom(from: string, deltas: readonly Delta[]): Promise<readonly DeltaAck[]>;

@@ -158,3 +158,19 @@ export const differences = fc.array(
 );
 
 export const postLists = fc.array(post, { maxLength: 8 });
+
+export const operations = fc.array(
+  fc.record({
+    post,
+    metric: fc.nat(2),
+    kind: fc.constantFrom('add' as const, 'set' as const, 'visit' as const),
+    value: fc.nat(3),
+    actor: fc.option(fc.record({ hi: half, lo: half })),
+    session: fc.record({ hi: half, lo: half }),
+    seq: number,
+    atS: number,
+    isForwarded: fc.constant(true as const),
+    hops: fc.constantFrom(1, 2),
+  }),
+  { maxLength: 8 },
+);
