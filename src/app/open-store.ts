@@ -45,6 +45,7 @@ export async function openStore(
     gateway: random64(),
     publishIntervalMs: publishMs,
     hasPeers,
+    peers: settings.peers.map((peer) => peer.region),
     wallMs,
     warn,
   });

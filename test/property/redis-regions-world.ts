@@ -1,72 +1,41 @@
 import { expect } from '@jest/globals';
-import type { Redis } from 'ioredis';
 import type { Batch, PostCounts } from '../../src/counters/batch.js';
 import { FEED_MAX } from '../../src/counters/change-feed.js';
 import { toWallMs } from '../../src/counters/replication/hybrid-clock.js';
-import type { DeltaAck, Delta } from '../../src/counters/replication/delta.js';
+import type { Delta } from '../../src/counters/replication/delta.js';
 import type { CounterStore } from '../../src/store/counter-store.js';
-import type { RedisReplication } from '../../src/store/redis/replication/redis-replication.js';
-import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import type { ReplicatedStore } from '../../src/store/replicated-store.js';
-import type { ReferenceStore } from '../contract/reference-store.js';
 import type { Random } from '../support/random.js';
-import { type History, readAlike, sendAlike, type Shape } from './histories.js';
+import { readAlike, sendAlike } from './histories.js';
 import { readAllPages, asRepair, normalizeFullSync, normalizeDelta } from './normalized-deltas.js';
+import { RegionHomes } from './region-homes.js';
+import type { Kind, Region } from './redis-region.js';
 import { findFaults } from './redis-contents.js';
-import type { StoreCopies } from './redis-copies.js';
 import { readContents, writeContents } from './redis-dumps.js';
 
 const READERS_MAX = 20;
 /** The nonce of all incarnations, which differ in the epoch. */
 export const NONCE = 7;
 
-/** The kind of a history. */
-export interface Kind {
-  readonly shape: Shape;
-  readonly regions: number;
-  /** Incarnations start, too; then a batch updates one toggle, because the order of several with one stamp is undefined. */
-  readonly begins: boolean;
-  /** Deltas are so large that a store may merge them in several steps, each of which makes a version. */
-  readonly large: boolean;
-}
-
-/** A region in two stores: in Redis, and in the reference. Both get the same calls and must return the same. */
-export interface Region {
-  readonly name: string;
-  readonly client: Redis;
-  readonly store: RedisStore;
-  readonly regions: RedisReplication;
-  /** Replaced when the store loses something. */
-  reference: ReferenceStore;
-  readonly history: History;
-  /** By peer and bucket: the last ack. */
-  readonly acks: Map<string, DeltaAck>;
-  /** By bucket: how many toggle updates its batches had. */
-  readonly toggleCounts: Map<number, number>;
-  backup: {
-    readonly contents: ReadonlyMap<string, Buffer>;
-    readonly reference: ReferenceStore;
-    readonly copies: ReturnType<StoreCopies['backUp']>;
-  } | null;
-  /** `null`: nobody asks which posts have changed. */
-  readonly copies: StoreCopies | null;
-}
-
 /** Regions with random events: the same for the same seed. */
 export class World {
   readonly #limited = new WeakMap<Batch, Batch>();
+  readonly homes: RegionHomes;
   readonly #late: [to: Region, deltas: readonly Delta[]][] = [];
 
   constructor(
     readonly regions: readonly Region[],
     private readonly kind: Kind,
     private readonly random: Random,
-  ) {}
+  ) {
+    this.homes = new RegionHomes(random);
+  }
 
   async step(): Promise<void> {
     const { random } = this;
     const from = random.pick(this.regions);
     const to = random.pick(this.regions.filter((region) => region !== from));
+    if (this.kind.homes === true && random.chance(0.3)) await this.homes.step(from);
     const turn = random.next();
     if (turn < 0.45) await this.#commit(from);
     else if (turn < 0.76) await this.#push(from, to);
@@ -85,16 +54,25 @@ export class World {
       await alike(region, (one) => allOf(one, this.kind.shape.buckets));
       expect([name, await findFaults(client, history, reference, true)]).toEqual([name, []]);
       await region.copies?.check();
+      if (this.kind.homes === true) await this.homes.check(region);
     }
   }
 
   async #commit({ store, reference, history, toggleCounts }: Region): Promise<void> {
-    const batches = Array.from({ length: 1 + this.random.below(5) }, () => this.#limitToggles(history.next()));
+    const batches = Array.from({ length: 1 + this.random.below(5) }, () =>
+      this.#vary(this.#limitToggles(history.next())),
+    );
     for (const { bucket, operations } of batches) {
       const updates = operations.filter(({ kind }) => kind === 'set').length;
       toggleCounts.set(bucket, (toggleCounts.get(bucket) ?? 0) + updates);
     }
-    await sendAlike(this.#view(store), this.#view(reference), batches, 0);
+    // A batch that reaches a milestone is sent again, after those that were sent with it.
+    const groups = this.kind.homes === true ? batches.map((one) => [one]) : [batches];
+    for (const group of groups) await sendAlike(this.#view(store), this.#view(reference), group, 0);
+  }
+
+  #vary(batch: Batch): Batch {
+    return this.kind.homes === true ? this.homes.vary(batch) : batch;
   }
 
   #view(store: CounterStore): Pick<CounterStore, 'commit' | 'read'> {

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { Metrics } from '../../src/counters/metrics.js';
+import { HOME_RULES } from '../../src/counters/replication/home-rules.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { Random } from '../support/random.js';
 import { startRedis, stopRedis } from '../support/redis-server.js';
@@ -8,7 +9,9 @@ import { openRedisStore } from '../support/redis-store.js';
 import { History } from './histories.js';
 import { pairChanges } from './paired-changes.js';
 import { StoreCopies } from './redis-copies.js';
-import { type Kind, NONCE, type Region, World } from './redis-regions-world.js';
+import type { RegionHomes } from './region-homes.js';
+import type { Kind, Region } from './redis-region.js';
+import { NONCE, World } from './redis-regions-world.js';
 import { LIMIT_MS, SCALE } from './runs.js';
 
 const STEPS_A_HISTORY = 100;
@@ -24,6 +27,10 @@ const FEW = { buckets: 2, postsABucket: 2, actors: 6, sessions: 5, gateways: 2, 
 const SOME = { buckets: 4, postsABucket: 12, actors: 150, sessions: 80, gateways: 3, large: 500, largeChance: 0.03 };
 const MANY_ACTORS = { ...SOME, buckets: 1, postsABucket: 2, actors: 6_000, large: 2_500, largeChance: 0.05 };
 
+const FOUR = Metrics.parse('likes:toggle,views:tally,yes:choice@vote,no:choice@vote');
+const MILESTONES = { ...FEW, buckets: 1, postsABucket: 2 };
+const MILESTONES_KIND = { begins: false, large: false, homes: true };
+
 const kinds: readonly (readonly [string, Kind])[] = [
   ['few things of two regions', { shape: { ...FEW, metrics: TWO }, regions: 2, begins: false, large: false }],
   [
@@ -36,8 +43,16 @@ const kinds: readonly (readonly [string, Kind])[] = [
     { shape: { ...SOME, metrics: TWO }, regions: 2, begins: true, large: true },
   ],
   ['many actors of two regions', { shape: { ...MANY_ACTORS, metrics: TWO }, regions: 2, begins: false, large: true }],
+  ['milestones of two regions', { shape: { ...MILESTONES, metrics: TWO }, ...MILESTONES_KIND, regions: 2 }],
+  ['milestones of three regions', { shape: { ...MILESTONES, metrics: FOUR }, ...MILESTONES_KIND, regions: 3 }],
+  [
+    'milestones of three regions whose incarnations end',
+    { shape: { ...MILESTONES, metrics: TWO }, ...MILESTONES_KIND, regions: 3, begins: true },
+  ],
 ];
 const HISTORIES = SCALE;
+/** Few histories reach milestones. */
+const HISTORIES_WITH_HOMES = 5 * SCALE;
 /** How often a copy has members where copies may have some. */
 const MEMBERS_CHANCE = 0.5;
 
@@ -61,13 +76,20 @@ afterAll(stopRedis);
 async function openRegion(name: string, i: number, kind: Kind, seed: number): Promise<Region> {
   const { shape } = kind;
   const { client, url } = servers[i]!;
+  const peers = REGIONS.slice(0, kind.regions).filter((one) => one !== name);
+  const startMs = Date.now();
   await client.flushall();
-  const store = await openRedisStore(url, { ...shape, region: name, nonce: () => NONCE });
+  const store = await openRedisStore(url, { ...shape, region: name, peers, nonce: () => NONCE });
   const reference = new ReferenceStore(
     shape.metrics,
     shape.buckets,
     { region: name, epoch: 1, nonce: NONCE },
     () => NONCE,
+    undefined,
+    undefined,
+    undefined,
+    () => startMs,
+    { peers, rules: HOME_RULES },
   );
   const regions = store.replication!;
   for (const one of [reference, regions]) await one.acquireLeases(AHEAD_MS);
@@ -91,7 +113,7 @@ function withCopies(alone: Omit<Region, 'backup' | 'copies'>, kind: Kind, random
   return Object.assign(region, { copies: new StoreCopies(copied, random, withMembers ? MEMBERS_CHANCE : 0) });
 }
 
-async function compare(kind: Kind, seed: number): Promise<void> {
+async function compare(kind: Kind, seed: number): Promise<RegionHomes['seen']> {
   const names = REGIONS.slice(0, kind.regions);
   const regions = await Promise.all(names.map((name, i) => openRegion(name, i, kind, seed)));
   const world = new World(regions, kind, new Random(seed));
@@ -105,13 +127,21 @@ async function compare(kind: Kind, seed: number): Promise<void> {
   } finally {
     await Promise.all(regions.map(({ store }) => store.close()));
   }
+  return world.homes.seen;
 }
 
 describe(`regions in Redis (TEST_SEED=${SEED})`, () => {
-  it.each(kinds.map(([name, kind], i) => [name, kind, SEED + i * HISTORIES] as const))(
-    `regions in Redis equal the reference in ${HISTORIES} histories of ${STEPS_A_HISTORY} steps about %s`,
+  it.each(kinds.map(([name, kind], i) => [name, kind, SEED + i * HISTORIES_WITH_HOMES] as const))(
+    `regions in Redis equal the reference in histories of ${STEPS_A_HISTORY} steps about %s`,
     async (_, kind, first) => {
-      for (let seed = first; seed < first + HISTORIES; seed++) await compare(kind, seed);
+      const seen = { reached: 0, missed: 0 };
+      const histories = kind.homes === true ? HISTORIES_WITH_HOMES : HISTORIES;
+      for (let seed = first; seed < first + histories; seed++) {
+        const { reached, missed } = await compare(kind, seed);
+        seen.reached += reached;
+        seen.missed += missed;
+      }
+      if (kind.homes === true) expect(seen.reached + seen.missed).toBeGreaterThan(0);
     },
     LIMIT_MS,
   );

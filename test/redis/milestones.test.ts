@@ -127,8 +127,8 @@ describe('a record in Redis', () => {
     await store.commit(producer.batch(0, [view(POST)], START_MS));
     const field = `${POST} ${VIEWS}`;
     const packed = (await client.hgetBuffer('tc:{0}:milestone_records', field))!;
-    // The time of the commit is the last number but one, in 8 bytes.
-    const at = packed.length - 9;
+    // The time of the commit is the last number but one, in 8 bytes; the region and whether it is final follow.
+    const at = packed.length - 11;
     const recordedAtMs = Number(packed.readBigUInt64BE(at));
     const readWhenOlder = async (ms: number) => {
       packed.writeBigUInt64BE(BigInt(recordedAtMs - ms), at);

@@ -196,6 +196,7 @@ async function openWith(gateway: string, clock: Clock): Promise<{ store: RedisSt
     ...options,
     publishIntervalMs: 20,
     hasPeers: false,
+    peers: [],
     nonce: () => 7,
     wallMs: () => clock.wallMs(),
   });

@@ -15,6 +15,7 @@ export interface OpenOptions extends Pick<RedisStoreOptions, 'metrics' | 'bucket
   /** Name of a region with peers, unless `hasPeers` is false; and the nonces of its incarnations. */
   readonly region?: string;
   readonly hasPeers?: boolean;
+  readonly peers?: readonly string[];
   readonly nonce?: () => number;
 }
 
@@ -30,6 +31,7 @@ export async function openRedisStore(
     replicated = false,
     region = 'local',
     hasPeers = region !== 'local',
+    peers = [],
     nonce = () => 7,
     ...data
   }: OpenOptions,
@@ -39,7 +41,17 @@ export async function openRedisStore(
     replicated,
     warn: () => undefined,
   });
-  const options = { ...data, actorKeys, region, hasPeers, gateway, publishIntervalMs, nonce, wallMs: () => Date.now() };
+  const options = {
+    ...data,
+    actorKeys,
+    region,
+    hasPeers,
+    peers,
+    gateway,
+    publishIntervalMs,
+    nonce,
+    wallMs: () => Date.now(),
+  };
   return RedisStore.open(connections, patientClock, options).catch(async (error: unknown) => {
     await connections.close();
     throw error;
@@ -80,7 +92,7 @@ const AGE_MILESTONES = `
 local stored = redis.call('HGETALL', KEYS[1])
 for i = 1, #stored, 2 do
   local values = { cmsgpack.unpack(stored[i + 1]) }
-  for recorded_at = 11, #values, 12 do values[recorded_at] = math.max(values[recorded_at] - ARGV[1], 0) end
+  for recorded_at = 11, #values, 14 do values[recorded_at] = math.max(values[recorded_at] - ARGV[1], 0) end
   redis.call('HSET', KEYS[1], stored[i], cmsgpack.pack(unpack(values)))
 end
 for _, entry in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do redis.call('ZINCRBY', KEYS[2], -ARGV[1], entry) end`;

@@ -25,7 +25,7 @@ export class ReportingGateway {
     client: RedisClient,
     readonly id: string,
   ) {
-    const region = { region: 'local', hasPeers: false, nonce: () => 7, wallMs: () => Date.now() };
+    const region = { region: 'local', hasPeers: false, peers: [], nonce: () => 7, wallMs: () => Date.now() };
     const options = { ...region, gateway: id, buckets: 1, metrics: METRICS, publishIntervalMs: 5 };
     this.#scripts = new CounterScripts(client, new ReplyDecoder(METRICS, 'local'), options);
     this.reports = new ViewerReports(1, {

@@ -16,7 +16,7 @@ import type { HomeDelta } from './delta.js';
 import { type HomeRules, type HomesBucket, isHigher } from './home-rules.js';
 
 /** Homes whose marks may matter: that many changes of the home within the time that marks are kept. */
-const FORMER_HOMES_MAX = 4;
+export const FORMER_HOMES_MAX = 4;
 
 /** Exchanges the homes of a bucket's metrics with other regions: which there are, which regions have confirmed them, and what was decided. */
 export class HomeExchange {

@@ -57,3 +57,8 @@ export function isHigher(home: MilestoneHome, other: MilestoneHome | null): bool
   if (other === null || home.number !== other.number) return home.number > (other?.number ?? 0);
   return home.region > other.region;
 }
+
+/** At least a minute of the present rate is wanted, so that all regions have stopped before it is reached. */
+export function computeDefaultStart(n: number): number {
+  return n - Math.max(1_000, Math.ceil(n / 1_000));
+}

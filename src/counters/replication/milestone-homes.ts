@@ -16,7 +16,7 @@ import type { Key64 } from '../ids.js';
 import type { Operation } from '../operation.js';
 import { toForwardKey } from './forward-key.js';
 import { HomeExchange } from './home-exchange.js';
-import { HOME_RULES, type HomeRules, type HomesBucket } from './home-rules.js';
+import { computeDefaultStart, HOME_RULES, type HomeRules, type HomesBucket } from './home-rules.js';
 
 /**
  * Which region decides about the milestones of a metric. No region knows the total of all, so one of them decides, and knows when it may:
@@ -129,7 +129,7 @@ export class ReplicatedHomes implements MilestoneHomes {
     if (milestones === null) return result;
     const shared = own.shared ?? NOT_SHARED;
     const left = shared.starts.filter((one) => milestones.armed.includes(one.n));
-    const from = options.from ?? defaultStart(n);
+    const from = options.from ?? computeDefaultStart(n);
     this.exchange.set(post, metric, {
       ...milestones,
       shared: { ...shared, starts: isStrict ? [...left, { n, from }] : [] },
@@ -231,9 +231,4 @@ export class ReplicatedHomes implements MilestoneHomes {
     const isNear = starts.some(({ n, from }) => armed.includes(n) && n - total < 2 * (n - from));
     if (home?.mode === 'strict' && !isNear) this.#release(post, metric, stamp);
   }
-}
-
-/** At least a minute of the present rate is wanted, so that all regions have stopped before it is reached. */
-function defaultStart(n: number): number {
-  return n - Math.max(1_000, Math.ceil(n / 1_000));
 }

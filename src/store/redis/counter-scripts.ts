@@ -10,6 +10,7 @@ import { decodeViewersPage, encodeViewerReport, type ViewerReport, type ViewersP
 import type { ScriptCall } from './scripts/call-coalescer.js';
 import { encodeNewIncarnation } from './scripts/incarnation-argument.js';
 import type { ReplicationScriptsOptions } from './replication/replication-scripts.js';
+import { formatRegions } from './scripts/region-names.js';
 import { Script } from './scripts/script.js';
 import type { StoredViewers } from './viewer-reports.js';
 
@@ -67,7 +68,13 @@ export class CounterScripts {
     const { metrics, publishIntervalMs } = this.options;
     const [first, ...others] = batches.map(({ bucket }) => this.#keys[bucket]!.bucket);
     const start = [encodeNewIncarnation(this.options), publishIntervalMs, metrics.list.length];
-    const args = [...start, this.client.hasSlots ? 1 : 0, this.#regionNumber, ...batches.map(({ packed }) => packed)];
+    const args = [
+      ...start,
+      this.client.hasSlots ? 1 : 0,
+      this.#regionNumber,
+      formatRegions(this.options),
+      ...batches.map(({ packed }) => packed),
+    ];
     return (await this.client.write(this.#commitBatches, [first!, ...others], args)) as Buffer[];
   }
 

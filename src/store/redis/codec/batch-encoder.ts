@@ -13,6 +13,8 @@ export const OPERATIONS = {
   VISIT: 3,
   /** Added to the kind of an operation that has a session. */
   WITH_SESSION: 4,
+  /** Added, too, if another region has forwarded it; without a session this makes no difference. */
+  FORWARDED: 12,
   /** Follows a choice that is put on, for each other option. */
   PUT_OFF: 8,
 } as const;
@@ -105,9 +107,10 @@ export class BatchEncoder {
     return { posts, packed: writer.take() };
   }
 
-  #write(i: number, { metric, kind, value, actor, session, seq, atS }: BatchEntry): void {
+  #write(i: number, { metric, kind, value, actor, session, seq, atS, isForwarded }: BatchEntry): void {
     const writer = this.#writer;
-    writer.writeInteger(kindOf(kind, value) + (session === null ? 0 : OPERATIONS.WITH_SESSION));
+    const withSession = isForwarded === true ? OPERATIONS.WITH_SESSION + OPERATIONS.FORWARDED : OPERATIONS.WITH_SESSION;
+    writer.writeInteger(kindOf(kind, value) + (session === null ? 0 : withSession));
     writer.writeInteger(this.#posts[i]!);
     writer.writeInteger(metric);
     if (kind === 'visit') writer.writeInteger(this.#counted[i]!);

@@ -1,6 +1,7 @@
 import type { Incarnation, RegionIncarnation } from '../../../counters/pn-counter.js';
-import type { Delta, PostDelta, ToggleRegister } from '../../../counters/replication/delta.js';
+import type { Delta, HomeDelta, PostDelta, ToggleRegister } from '../../../counters/replication/delta.js';
 import type { BucketStatus } from '../../replicated-store.js';
+import { readHome } from './homes-codec.js';
 import { MsgpackReader } from './msgpack-reader.js';
 import { RedisPostRecord } from './redis-post-record.js';
 import { parseDecimalKey } from './key64-decimal.js';
@@ -63,11 +64,21 @@ export function decodeChanges(reply: Buffer, region: string, bucket: number, aft
     const actor = parseDecimalKey(values.readText());
     registers.push({ metric, actor, stamp: values.readInteger(), on: values.readInteger() === 1 });
   }
+  for (let left = values.readInteger(); left > 0; left--) {
+    const { index, home } = readHome(values);
+    const post = posts[index]!;
+    post.homes = [...(post.homes ?? []), home];
+  }
   const stamps = { startedAtStamp, after, upTo, ackedUpTo, stableStamp };
   return { kind: 'changes', bucket, source, predecessors, ...stamps, posts, fullSyncReceiver: null };
 }
 
-function readPost(values: MsgpackReader, source: RegionIncarnation): PostDelta & { registers: ToggleRegister[] } {
+interface PostChanges extends PostDelta {
+  readonly registers: ToggleRegister[];
+  homes?: readonly HomeDelta[];
+}
+
+function readPost(values: MsgpackReader, source: RegionIncarnation): PostChanges {
   const post = values.readText();
   const hasNewCounts = values.readInteger() === 1;
   const bytes = Buffer.from(values.readBytes());

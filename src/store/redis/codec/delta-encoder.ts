@@ -1,14 +1,15 @@
 import type { Key64 } from '../../../counters/ids.js';
 import type { RegionIncarnation } from '../../../counters/pn-counter.js';
-import type { Delta, EntryDelta } from '../../../counters/replication/delta.js';
+import type { Delta, EntryDelta, HomeDelta } from '../../../counters/replication/delta.js';
 import { toRegionNumber } from '../../../counters/replication/hybrid-clock.js';
 import { hashPost } from './batch-encoder.js';
+import { writeHome } from './homes-codec.js';
 import { MsgpackWriter } from './msgpack-writer.js';
 
 /** Where a toggle's state comes from: a register of the delta, or its members. The index is what the script is sent. */
 export const TOGGLE_BASES = ['register', 'members', 'repair'] as const;
 /** Values of a fragment before the names of its posts. */
-export const FRAGMENT_HEADER_VALUES = 16;
+export const FRAGMENT_HEADER_VALUES = 17;
 
 /** A toggle of a delta: of one of its registers, or one whose members differ here. */
 export interface IncomingToggle {
@@ -25,6 +26,7 @@ export interface DeltaFragment {
   readonly delta: Delta;
   readonly entries: readonly (EntryDelta & { readonly post: string })[];
   readonly toggles: readonly IncomingToggle[];
+  readonly homes: readonly (HomeDelta & { readonly post: string })[];
   /** Only the last fragment moves the source's entry of the version vector: then all others are merged. */
   readonly isLast: boolean;
 }
@@ -47,7 +49,7 @@ export class DeltaEncoder {
 
   /** @returns the fragment's posts, each once, and its bytes */
   encode(fragment: DeltaFragment): { posts: readonly string[]; packed: Buffer } {
-    const { entries, toggles, delta } = fragment;
+    const { entries, toggles, homes, delta } = fragment;
     const posts = new Numbering<string>();
     const incarnations = new Numbering<RegionIncarnation>();
     const indexOfPost = ({ post }: { readonly post: string }): number => posts.indexOf(post, post);
@@ -58,12 +60,12 @@ export class DeltaEncoder {
     for (const { post, updatedAtMs } of delta.posts) times.set(post, Math.max(updatedAtMs, times.get(post) ?? 0));
     entries.forEach(indexOfIncarnation);
     // In the order of the delta, which entries and toggles have, too.
-    const named = new Set([...entries, ...toggles].map(({ post }) => post));
+    const named = new Set([...entries, ...toggles, ...homes].map(({ post }) => post));
     for (const post of delta.posts) if (named.has(post.post)) indexOfPost(post);
 
     const writer = this.#writer;
     this.#writeHeader(fragment);
-    const lists = [posts.list, incarnations.list, entries, toggles, delta.predecessors];
+    const lists = [posts.list, incarnations.list, entries, toggles, delta.predecessors, homes];
     for (const { length } of lists) writer.writeInteger(length);
     for (const post of posts.list) writer.writeText(post);
     for (const post of posts.list) writer.writeInteger(hashPost(post));
@@ -89,6 +91,7 @@ export class DeltaEncoder {
       writer.writeInteger(epoch);
       writer.writeInteger(nonce);
     }
+    for (const home of homes) writeHome(writer, indexOfPost(home), home);
     return { posts: posts.list, packed: writer.take() };
   }
 

@@ -10,11 +10,14 @@ import {
 } from '../../../counters/milestones.js';
 import type { Operation } from '../../../counters/operation.js';
 import type { MilestoneNews, MilestonesView, ReadMilestone } from '../../milestone-store.js';
+import { HOME_MODES } from './home-modes.js';
 import { parseDecimalKey } from './key64-decimal.js';
 import { MsgpackReader } from './msgpack-reader.js';
 
 /** Kinds of operations in records of milestones. */
 export const REACHED_BY: Readonly<Record<Operation['kind'], number>> = { add: 0, set: 1, adjust: 2, visit: 3 };
+/** Values of a record in Redis: docs/redis-keys.md. */
+export const RECORD_VALUES = 14;
 const KINDS = Object.keys(REACHED_BY) as Operation['kind'][];
 
 /** First value of a reply of scripts/arm-milestone-1.lua. */
@@ -26,6 +29,8 @@ export const ARM_REPLIES = {
   FULL_ARMED: 4,
   FULL_MILESTONES: 5,
   FULL_BUCKET: 6,
+  ELSEWHERE: 7,
+  MODE: 8,
 } as const;
 
 /** A message on a post's channel that begins with it is about milestones; counts begin with a bracket. */
@@ -47,6 +52,10 @@ export function decodeArmReply(packed: Buffer): ArmResult {
       return { kind: 'full', of: 'milestones', max: MILESTONES_MAX };
     case ARM_REPLIES.FULL_BUCKET:
       return { kind: 'full', of: 'bucket', max: ARMED_PER_BUCKET_MAX };
+    case ARM_REPLIES.ELSEWHERE:
+      return { kind: 'elsewhere', home: values.readText() };
+    case ARM_REPLIES.MODE:
+      return { kind: 'mode', mode: HOME_MODES[values.readInteger()]! };
   }
   const armed: number[] = [];
   while (!values.isDone) armed.push(values.readInteger());
@@ -54,8 +63,8 @@ export function decodeArmReply(packed: Buffer): ArmResult {
 }
 
 /**
- * Decodes a reply of scripts/read-milestones-1.lua. A record is final by the clock of the server that replies.
- * @param region of this store; its records do not name it
+ * Decodes a reply of scripts/read-milestones-1.lua. A record of this region is final by the clock of the server that replies.
+ * @param region of this store; records that it has decided do not name it
  */
 export function decodeMilestones(packed: Buffer, region: string): MilestonesView {
   const values = new MsgpackReader(packed);
@@ -65,14 +74,15 @@ export function decodeMilestones(packed: Buffer, region: string): MilestonesView
   const reached: ReadMilestone[] = [];
   while (!values.isDone) {
     const record = readRecord(values, region);
-    reached.push({ ...record, final: record.recordedAtMs <= finalUpToMs });
+    const isOld = record.region === region && record.recordedAtMs <= finalUpToMs;
+    reached.push({ ...record, final: record.isFinal === true || isOld });
   }
   return { armed, reached: reached.sort((a, b) => a.n - b.n), home: null, waitingFor: [] };
 }
 
 /**
  * Reads a record.
- * @param region of the store; its records do not name it
+ * @param region of the store; records that it has decided do not name it
  */
 export function readRecord(values: MsgpackReader, region: string): ReachedMilestone {
   const n = values.readInteger();
@@ -82,7 +92,22 @@ export function readRecord(values: MsgpackReader, region: string): ReachedMilest
   const [value, total, v] = [values.readInteger(), values.readInteger(), values.readInteger()];
   const [epoch, atMs, recordedAtMs] = [values.readInteger(), values.readInteger(), values.readInteger()];
   const missed = values.readInteger() === 1;
-  return { n, actor, session, seq, kind, value, total, v, region, epoch, atMs, recordedAtMs, missed };
+  const decidedBy = values.readText();
+  const isFinal = values.readInteger() === 1;
+  const times = { atMs, recordedAtMs, missed, ...(isFinal && { isFinal }) };
+  return {
+    n,
+    actor,
+    session,
+    seq,
+    kind,
+    value,
+    total,
+    v,
+    region: decidedBy === '' ? region : decidedBy,
+    epoch,
+    ...times,
+  };
 }
 
 /** Decodes a reply of scripts/read-milestone-records-1.lua. */

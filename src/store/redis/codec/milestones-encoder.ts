@@ -1,5 +1,5 @@
 import { groupBy } from '../../../common/grouping.js';
-import type { PostMilestone } from '../../../counters/milestones.js';
+import type { PostMilestone, ReachedMilestone } from '../../../counters/milestones.js';
 import { REACHED_BY } from './milestones-decoder.js';
 import { MsgpackWriter } from './msgpack-writer.js';
 
@@ -10,13 +10,16 @@ export function encodeMilestones(records: readonly PostMilestone[]): Buffer {
     const { post, metric } = some[0]!;
     writer.writeText(post);
     for (const number of [metric, some.length]) writer.writeInteger(number);
-    for (const record of some) writeRecord(writer, record);
+    for (const record of some) writeRecord(writer, record, '');
   }
   return writer.take();
 }
 
-/** The inverse of `readRecord`. */
-function writeRecord(writer: MsgpackWriter, record: PostMilestone): void {
+/**
+ * The inverse of `readRecord`.
+ * @param region that decided; empty: that of the store
+ */
+export function writeRecord(writer: MsgpackWriter, record: ReachedMilestone, region: string): void {
   writer.writeInteger(record.n);
   for (const key of [record.actor, record.session]) {
     if (key === null) writer.writeText('');
@@ -26,4 +29,6 @@ function writeRecord(writer: MsgpackWriter, record: PostMilestone): void {
   const kind = REACHED_BY[record.kind];
   const missed = record.missed ? 1 : 0;
   for (const number of [seq, kind, value, total, v, epoch, atMs, recordedAtMs, missed]) writer.writeInteger(number);
+  writer.writeText(region);
+  writer.writeInteger(record.isFinal === true ? 1 : 0);
 }

@@ -31,6 +31,9 @@ export const BUCKET_KEYS = {
   MILESTONES: ':milestones',
   MILESTONE_RECORDS: ':milestone_records',
   PROVISIONAL_MILESTONES: ':provisional_milestones',
+  HOMES: ':homes',
+  /** Followed by a generation. */
+  FORWARD_MARKS: ':forward_marks:',
   CHANGE_FEED: ':changes',
   LOCAL_LOG: ':local_log',
   REMOTE_LOG: ':remote_log',
@@ -56,6 +59,8 @@ export const BUCKET_FIELDS = {
   CHANGED_POSTS: 'changed_posts',
   CHANGED_POSTS_HISTORY: 'changed_posts_history',
   MILESTONES: 'milestones',
+  HOMES: 'homes',
+  FORWARD_MARKS: 'forward_marks',
   CLOCK: 'clock',
   REPLICATION: 'replication',
   VERSION_VECTOR: 'version_vector',

@@ -37,6 +37,7 @@ export interface MergeEvents {
 interface Changes {
   readonly entries: (EntryDelta & { readonly post: string })[];
   readonly toggles: IncomingToggle[];
+  readonly homes: DeltaFragment['homes'][number][];
 }
 
 interface MergeReply {
@@ -61,7 +62,7 @@ export class DeltaMerger {
     const changes = groupByPost(delta);
     if (delta.posts.some(({ members }) => members.length > 0)) {
       // First the clock receives their stable stamp: toggles from then on, while members are read, have later stamps.
-      const { ack, stableStamp } = await this.#mergeFragment({ delta, entries: [], toggles: [], isLast: false });
+      const { ack, stableStamp } = await this.#mergeFragment({ delta, ...newChanges(), isLast: false });
       if (ack.incarnationRejected) return ack;
       if (delta.stableStamp > (delta.kind === 'repair' ? delta.after - 1 : stableStamp)) {
         for (const toggle of await this.#diffMembers(delta, stableStamp))
@@ -94,11 +95,11 @@ export class DeltaMerger {
   }
 
   async #mergeFragment(fragment: DeltaFragment): Promise<MergeReply> {
-    const { delta, entries, toggles } = fragment;
+    const { delta } = fragment;
     const { posts, packed } = this.#encoder.encode(fragment);
     for (let attempt = 1; ; attempt++) {
       try {
-        const reply = await this.scripts.merge(delta.bucket, packed, entries.length + toggles.length);
+        const reply = await this.scripts.merge(delta.bucket, packed, countChanges(fragment));
         return this.#processReply(fragment, posts, reply);
       } catch (error) {
         if (attempt === ATTEMPTS) throw error;
@@ -136,28 +137,42 @@ export class DeltaMerger {
   }
 }
 
-/** A delta's entries and registers by post, in the order of its posts, of which one may come several times. */
+function newChanges(): Changes {
+  return { entries: [], toggles: [], homes: [] };
+}
+
+/** A home weighs as much as its records. */
+function countChanges({ entries, toggles, homes }: Pick<DeltaFragment, 'entries' | 'toggles' | 'homes'>): number {
+  return homes.reduce((sum, { reached }) => sum + 1 + reached.length, entries.length + toggles.length);
+}
+
+/** A delta's changes by post, in the order of its posts, of which one may come several times. */
 function groupByPost({ posts }: Delta): Map<string, Changes> {
   const changes = new Map<string, Changes>();
-  for (const { post, entries, registers } of posts) {
-    const ofPost = changes.get(post) ?? { entries: [], toggles: [] };
+  for (const { post, entries, registers, homes = [] } of posts) {
+    const ofPost = changes.get(post) ?? newChanges();
     changes.set(post, ofPost);
     for (const entry of entries) ofPost.entries.push({ ...entry, post });
     for (const register of registers) ofPost.toggles.push({ ...register, post, basis: 'register' });
+    for (const home of homes) ofPost.homes.push({ ...home, post });
   }
   return changes;
 }
 
-/** At least one fragment; a post is in several only where it is too much for one call. */
+/** At least one fragment; a post is in several only where it is too much for one call. Its homes are in the last one, after its counts. */
 function splitChanges(posts: Iterable<Changes>): Changes[] {
-  const fragments: Changes[] = [{ entries: [], toggles: [] }];
-  const room = (): number => CALL_CHANGES_MAX - fragments.at(-1)!.entries.length - fragments.at(-1)!.toggles.length;
-  for (const { entries, toggles } of posts) {
-    if (entries.length + toggles.length > room()) fragments.push({ entries: [], toggles: [] });
+  const fragments: Changes[] = [newChanges()];
+  const room = (): number => CALL_CHANGES_MAX - countChanges(fragments.at(-1)!);
+  for (const { entries, toggles, homes } of posts) {
+    if (entries.length + toggles.length > room()) fragments.push(newChanges());
     fragments.at(-1)!.entries.push(...entries);
     for (const toggle of toggles) {
-      if (room() <= 0) fragments.push({ entries: [], toggles: [] });
+      if (room() <= 0) fragments.push(newChanges());
       fragments.at(-1)!.toggles.push(toggle);
+    }
+    for (const home of homes) {
+      if (room() <= 0) fragments.push(newChanges());
+      fragments.at(-1)!.homes.push(home);
     }
   }
   return fragments;

@@ -1,5 +1,6 @@
 import { groupBy } from '../../../common/grouping.js';
 import { splitMembers } from '../../../counters/replication/build-delta.js';
+import type { HomeConfirmation } from '../../../counters/milestones.js';
 import type { Metrics } from '../../../counters/metrics.js';
 import type { RegionIncarnation } from '../../../counters/pn-counter.js';
 import type { Delta, PostDelta, ToggleRegister } from '../../../counters/replication/delta.js';
@@ -49,13 +50,14 @@ export class FullSyncPages {
   /** Entries and registers of posts of one bucket, without members. */
   async readPosts(bucket: number, posts: readonly string[]): Promise<Delta[]> {
     const empty = await this.#emptyDelta(bucket);
-    const { records, incarnations } = await this.scripts.readPosts(bucket, posts);
+    const { records, incarnations, homes } = await this.scripts.readPosts(bucket, posts);
     const registers = await this.#readAllRegisters(bucket, empty.stableStamp, posts);
     return posts.map((post) => {
       const record = records.get(post);
       const entries = record === undefined ? [] : listEntries(record, empty.source, incarnations);
       const updatedAtMs = record?.updatedAtMs ?? 0;
-      return { ...empty, posts: [{ post, updatedAtMs, entries, registers: registers.get(post) ?? [], members: [] }] };
+      const about = { post, updatedAtMs, entries, registers: registers.get(post) ?? [], members: [] };
+      return { ...empty, posts: [withHomes(about, homes, empty.source)] };
     });
   }
 
@@ -125,8 +127,13 @@ export class FullSyncPages {
       return new Map(names.map((post) => [post, page.records.get(post)!]));
     });
     const posts = names.map((post) => {
-      return this.#buildPost(post, page.records.get(post)!, page.incarnations, members, empty);
+      return withHomes(
+        this.#buildPost(post, page.records.get(post)!, page.incarnations, members, empty),
+        page.homes,
+        empty.source,
+      );
     });
+    if (chunk === 0 && name === '') posts.push(...listPostsWithoutRecord(found, empty.source));
     if (names.length < left.length) return { posts, next: `${bucket} posts ${chunk} ${names.at(-1)!}` };
     return { posts, next: chunk + 1 < chunks ? `${bucket} posts ${chunk + 1}` : null };
   }
@@ -168,6 +175,29 @@ export class FullSyncPages {
     const entries = listEntries(record, source, incarnations);
     return { post, updatedAtMs: record.updatedAtMs, entries, registers, members: lists };
   }
+}
+
+/** Leaves the field out of most posts. */
+function withHomes(post: PostDelta, page: RecordsPage['homes'], source: RegionIncarnation): PostDelta {
+  const homes = page.get(post.post);
+  if (homes === undefined) return post;
+  return { ...post, homes: homes.map((home) => ({ ...home, confirmations: confirmBy(source, home.confirmations) })) };
+}
+
+/** The own confirmation names the incarnation that counts now, which the bucket may not have yet. */
+function confirmBy(source: RegionIncarnation, confirmations: readonly HomeConfirmation[]): HomeConfirmation[] {
+  return confirmations.map((one) => (one.region === source.region ? { ...one, ...source } : one));
+}
+
+/** Homes of metrics that were never counted. */
+function listPostsWithoutRecord(
+  { records, homes }: Pick<RecordsPage, 'records' | 'homes'>,
+  source: RegionIncarnation,
+): PostDelta[] {
+  const posts = [...homes.keys()].filter((post) => !records.has(post));
+  return posts.map((post) =>
+    withHomes({ post, updatedAtMs: 0, entries: [], registers: [], members: [] }, homes, source),
+  );
 }
 
 function groupByPost(registers: Iterable<PostRegister>): Map<string, ToggleRegister[]> {

@@ -15,6 +15,7 @@ import { decodeRecords, type RecordsPage } from '../codec/records-decoder.js';
 import type { RegisterStorage } from '../codec/register-storage.js';
 import { CallCoalescer, scriptError, type ScriptCall } from '../scripts/call-coalescer.js';
 import { encodeNewIncarnation } from '../scripts/incarnation-argument.js';
+import { formatRegions } from '../scripts/region-names.js';
 import { Script } from '../scripts/script.js';
 
 /**
@@ -22,6 +23,8 @@ import { Script } from '../scripts/script.js';
  * gateways replicate a bucket for a moment does no harm.
  */
 const LEASE_MS = 2_000;
+/** Reply of scripts/acquire-leases-n.lua. */
+const LEASED_WITH_HOMES = 2;
 /** Buckets of a call that reads little more than their hashes. */
 const CALL_BUCKETS_MAX = 128;
 /** Change feed entries of a bucket, and of all buckets, that one call reads: about a millisecond of the server's time. */
@@ -36,6 +39,8 @@ const CALL_LOG_ENTRIES_MAX = 2_000;
 export interface ReplicationScriptsOptions {
   readonly metrics: Metrics;
   readonly region: string;
+  /** Names of all other regions. */
+  readonly peers: readonly string[];
   /** Names this gateway process among those that share the store. */
   readonly gateway: string;
   /** Least time between two messages about a post. */
@@ -75,6 +80,7 @@ export interface RegistersPage {
 /** The scripts of replication, as typed methods. None keeps the server for much more than a millisecond. */
 export class ReplicationScripts {
   readonly #acquireLeases = new Script('acquire-leases-n');
+  readonly #settleHomes = new Script('settle-homes-n');
   readonly #bucketStatus = new Script('bucket-status-n', true);
   readonly #startIncarnations = new Script('start-incarnations-n');
   readonly #observeIncarnations = new Script('observe-incarnations-n');
@@ -104,7 +110,10 @@ export class ReplicationScripts {
   async acquireLeases(buckets: readonly number[], wallMs: number): Promise<readonly number[]> {
     const args = [this.options.gateway, LEASE_MS, Math.floor(wallMs)];
     const leased = await this.#writePages(this.#acquireLeases, buckets, args);
-    return buckets.filter((_, i) => leased[i] === 1);
+    const withHomes = buckets.filter((_, i) => leased[i] === LEASED_WITH_HOMES);
+    // A call of its own for each bucket: it reads all posts whose metrics have or had homes.
+    for (const bucket of withHomes) await this.#write(this.#settleHomes, [bucket], [formatRegions(this.options)]);
+    return buckets.filter((_, i) => leased[i] !== 0);
   }
 
   async bucketStatus(buckets: readonly number[]): Promise<ReplicationStatus[]> {
@@ -116,12 +125,12 @@ export class ReplicationScripts {
     buckets: readonly number[],
     { epoch, clock, needsBackfill, rewindsClock }: NewIncarnation,
   ): Promise<void> {
-    const args = [epoch, clock, needsBackfill ? 1 : 0, rewindsClock ? 1 : 0];
+    const args = [epoch, clock, needsBackfill ? 1 : 0, rewindsClock ? 1 : 0, formatRegions(this.options)];
     await this.#writePages(this.#startIncarnations, buckets, args);
   }
 
   async completeBackfill(buckets: readonly number[]): Promise<void> {
-    await this.#writePages(this.#startIncarnations, buckets, [0, 0, -1, 0]);
+    await this.#writePages(this.#startIncarnations, buckets, [0, 0, -1, 0, formatRegions(this.options)]);
   }
 
   /** @returns of each whether it is the latest incarnation of the region */
@@ -151,7 +160,7 @@ export class ReplicationScripts {
       return this.#writer.take();
     });
     const limits = [Math.min(limit, CALL_ENTRIES_MAX), CALL_ENTRIES_MAX];
-    const args = [this.hasSlots ? 1 : 0, JSON.stringify(peers), ...limits, ...encoded];
+    const args = [this.hasSlots ? 1 : 0, JSON.stringify([this.options.region, ...peers]), ...limits, ...encoded];
     const buckets = requests.map(({ bucket }) => bucket);
     const replies = (await this.#write(this.#changesSince, buckets, args)) as Buffer[];
     return requests.map(({ bucket, after }, i) => {
@@ -215,7 +224,7 @@ export class ReplicationScripts {
   }
 
   async #records(bucket: number, chunk: number, posts: readonly string[]): Promise<RecordsPage> {
-    const args = [chunk, JSON.stringify(posts)];
+    const args = [chunk, JSON.stringify(posts), this.#regionNumber, this.options.region];
     return decodeRecords(await this.client.query(this.#readRecords, [this.#keyOf(bucket)], args));
   }
 
@@ -224,10 +233,16 @@ export class ReplicationScripts {
   }
 
   async #mergeAll(calls: readonly ScriptCall[]): Promise<readonly Buffer[]> {
-    const { publishIntervalMs, metrics, region } = this.options;
+    const { publishIntervalMs, metrics } = this.options;
     const [first, ...others] = calls.map(({ bucket }) => this.#keyOf(bucket));
     const start = [encodeNewIncarnation(this.options), publishIntervalMs, metrics.list.length];
-    const args = [...start, this.hasSlots ? 1 : 0, this.#regionNumber, region, ...calls.map(({ packed }) => packed)];
+    const args = [
+      ...start,
+      this.hasSlots ? 1 : 0,
+      this.#regionNumber,
+      formatRegions(this.options),
+      ...calls.map(({ packed }) => packed),
+    ];
     return (await this.client.write(this.#mergeDeltas, [first!, ...others], args)) as Buffer[];
   }
 

@@ -9,9 +9,9 @@
 -- ARGV[4]  the gateway
 -- ARGV[5]  ms of a lease
 -- ARGV[6]  wall time, ms since 1970
--- Returns  for each bucket 1 if the gateway has its lease, else 0
+-- Returns  for each bucket 1 if the gateway has its lease, 2 if milestones of the bucket also have homes, else 0
 -- @include bucket lease incarnation hybrid-clock replication-state
--- @constants FIELD_LEASE
+-- @constants FIELD_HOMES FIELD_LEASE
 bucket.own_region = tonumber(ARGV[3])
 local gateway, lease_ms, wall_ms = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local replies = {}
@@ -19,7 +19,8 @@ for i, key in ipairs(KEYS) do
   bucket.reset(key)
   replies[i] = lease.acquire(bucket.key, FIELD_LEASE, gateway, lease_ms) and 1 or 0
   if replies[i] == 1 then
-    replication_state.open()
+    local _, homes_field = replication_state.open(FIELD_HOMES)
+    if homes_field then replies[i] = 2 end
     hybrid_clock.receive(hybrid_clock.first_stamp_at(wall_ms))
     incarnation.write()
     replication_state.write()

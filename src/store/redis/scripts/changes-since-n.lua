@@ -7,7 +7,7 @@
 -- ARGV[2]  nonce of an incarnation that starts, a blank, wall time (ms since 1970)
 -- ARGV[3]  number of this region
 -- ARGV[4]  1 if slots may move (a cluster), else 0
--- ARGV[5]  names of all other regions, JSON array
+-- ARGV[5]  name of this region, and names of all others, JSON array
 -- ARGV[6]  changes of a bucket, about
 -- ARGV[7]  changes of all buckets, about; the buckets after them are skipped
 -- ARGV[7 + i]  of bucket i msgpack values: how many values follow; the stamp; the one up to which all peers have acked
@@ -17,14 +17,16 @@
 --              number of predecessors, for each: epoch, nonce
 --              number of posts, for each: its name, 1 if its counts have changed else 0, its record
 --              number of toggles, for each: index of its post from 0, metric, the actor's key in decimal, stamp, 1 if it is on else 0
+--              number of homes, for each: index of its post from 0, and what lib/build-homes.lua lists
 -- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record posts members toggle-log registers
--- @include error-reply
--- @constants VALUES_AT_ONCE CHANGES_FORGOTTEN CHANGES_FOUND FIELD_VERSION_VECTOR FIELD_REGISTERS
+-- @include milestones homes build-homes error-reply
+-- @constants VALUES_AT_ONCE CHANGES_FORGOTTEN CHANGES_FOUND FIELD_MILESTONES FIELD_VERSION_VECTOR FIELD_REGISTERS
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, unpack, pack, min, max = redis.call, unpack, cmsgpack.pack, math.min, math.max
 bucket.own_region, bucket.slots_may_move = tonumber(ARGV[3]), ARGV[4] == '1'
 local peers, limit, budget = cjson.decode(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local stamp_text = hybrid_clock.stamp_text
+homes.configure(table.remove(peers, 1), nil)
 
 -- Posts of the reply by index from 0, and indices by name; their records are in lib/posts.lua, too.
 local indices, packed_records
@@ -158,13 +160,28 @@ local function build_header(up_to)
   return list, 8 + #predecessors
 end
 
+-- @param is_counted  by index from 0: whether the post's counts have changed
+-- @return their number, and the homes, packed
+local function build_homes_of(is_counted)
+  if not homes.has_any then return pack(0) end
+  local packed, count = {}, 0
+  homes.read(#packed_records)
+  for index, by_metric in pairs(homes.states) do
+    if is_counted[index - 1] then
+      local some, some_count = build_homes.pack_homes(index - 1, posts.names[index], by_metric, false)
+      packed[#packed + 1], count = some, count + some_count
+    end
+  end
+  return pack(count) .. table.concat(packed)
+end
+
 -- @return the reply, and about how many changes it has
 local function build_delta(after)
   if after < bucket.dropped_up_to then return pack(CHANGES_FORGOTTEN), 1 end
   if after >= bucket.clock then
     local list, last = build_header(after)
-    list[last + 1], list[last + 2] = 0, 0
-    return pack(unpack(list, 1, last + 2)), 1
+    list[last + 1], list[last + 2], list[last + 3] = 0, 0, 0
+    return pack(unpack(list, 1, last + 3)), 1
   end
   local entries, updates, up_to = read_changes(after)
   local is_counted, forwarded = {}, {}
@@ -183,7 +200,7 @@ local function build_delta(after)
   last = last + 1
   list[last] = toggles_last / 5
   for i = 1, toggles_last do list[last + i] = toggles[i] end
-  return msgpack.concat_packed(pack, list, last + toggles_last), 1 + #entries + #updates
+  return msgpack.concat_packed(pack, list, last + toggles_last) .. build_homes_of(is_counted), 1 + #entries + #updates
 end
 
 -- Removes stable updates from a log. @return how many of its updates are removed
@@ -201,8 +218,10 @@ local function read_bucket(i)
   local request = msgpack.unpack_list(ARGV[7 + i])
   local after, acked = request[2], request[3]
   if bucket.tracked then bucket.tracked = { bucket.key .. KEY_CHANGE_FEED, bucket.key .. KEY_LOCAL_LOG, bucket.key .. KEY_REMOTE_LOG } end
-  local sizes, packed_vector, packed_registers = replication_state.open(FIELD_VERSION_VECTOR, FIELD_REGISTERS)
+  local sizes, packed_vector, packed_registers, milestones_field = replication_state.open(FIELD_VERSION_VECTOR, FIELD_REGISTERS, FIELD_MILESTONES)
   bucket.set_sizes(sizes)
+  milestones.open(milestones_field)
+  homes.open()
   local stable_before, dropped_before = bucket.stable_stamp, bucket.dropped_up_to
   advance_stability(acked, version_vector.unpack_vector(packed_vector))
   local reply, spent = build_delta(after)

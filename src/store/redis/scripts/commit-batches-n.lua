@@ -9,7 +9,8 @@
 -- ARGV[4]  number of metrics
 -- ARGV[5]  1 if slots may move (a cluster), else 0
 -- ARGV[6]  number of this region, -1 without replication
--- ARGV[6 + i]  batch i, msgpack values (batch-encoder.ts):
+-- ARGV[7]  names of this region and of all others, with commas between them
+-- ARGV[7 + i]  batch i, msgpack values (batch-encoder.ts):
 --            how many values follow
 --            producer id, or name of a log; batch number, or position in the log after the batch
 --            0, or 1 + position in the log before the batch
@@ -26,7 +27,8 @@
 --            for each set: keys of its members, in decimal
 --            their hashes
 --            for each operation that is named: kind (milestones-decoder.ts), key of its actor in decimal, empty for nobody
---            for each operation: kind (0: off, 1: on, 2: count, 3: visit; 4 more with a session), index of the post, metric,
+--            for each operation: kind (0: off, 1: on, 2: count, 3: visit; 4 more with a session, and then 12 more
+--              if another region has forwarded it), index of the post, metric,
 --              index of the member (0: nobody), the value to count, or index of the visit's key; with a session also its index and the seq;
 --              of a visit also its time and its window (s)
 --            after one that puts an option of a choice on, for each other option: 8, index of the post, metric, index of the member
@@ -39,7 +41,7 @@
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
 -- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth current-batch posts publish
--- @include marks members record-changes changed-posts milestones apply-operations error-reply
+-- @include marks members record-changes changed-posts milestones homes apply-operations error-reply
 -- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE COMMIT_UNNAMED COMMIT_UNSUM
 -- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_MILESTONES FIELD_NONCE FIELD_OLD_MARKS FIELD_OLD_VISIT_MARKS FIELD_RUN_ID FIELD_SIZES
 -- @constants KEY_LOG_POSITIONS KEY_MARKS KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS KEY_VISIT_MARKS
@@ -55,6 +57,7 @@ local is_replicated = own_region >= 0
 bucket.own_region = own_region
 local sessions, visits = marks.open(bucket.session_marks, KEY_MARKS), nil
 publish.configure(tonumber(ARGV[3]), metrics)
+homes.configure(ARGV[7], record_changes.record_count)
 
 local function build_reply(outcomes, due_ms)
   local last = 5
@@ -119,6 +122,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if has_visits then begins_visits, old_visits, old_visits_chunks = read_visits(at_ms) end
   if has_sets then members.read() end
   if is_replicated then record_changes.clear() end
+  if homes.has_any then homes.begin_generation(at_ms) end
   local outcomes = apply_operations.apply()
   if not outcomes then return nil end
   local changed_count, new_posts = posts.count_changed(at_ms)
@@ -129,7 +133,9 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if new_visits > 0 then visits.grow(new_visits) end
   if has_sets then members.grow() end
   if is_replicated then record_changes.prepare() end
+  if homes.has_any then homes.note_effective(changed_count) end
   local has_news = milestones.is_armed and milestones.prepare(changed_count)
+  local has_home_news = homes.has_any and homes.prepare()
   local watched_count = publish.filter_watched(changed_count, publish_after)
   local due_ms = next_due_ms(publish_due)
   assert_slot_local()
@@ -144,6 +150,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if has_sets then members.write() end
   if is_replicated then record_changes.write(hybrid_clock.now(at_ms)) end
   if has_news then milestones.write() end
+  if has_home_news then homes.write() end
   local begins_day = write_number(producers, previous_producers, outcomes, is_new_producer)
   if begins or begins_day or new_posts > 0 or new_sessions > 0 then bucket.write_sizes() end
   if begins_visits or new_visits > 0 then bucket.write_visit_marks() end
@@ -166,6 +173,7 @@ local function open(key)
     bucket.set_sizes(sizes)
     changed_posts.open(packed_state)
     milestones.open(milestones_field)
+    homes.open()
     return
   end
   local fields = call('HMGET', key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES, FIELD_CHANGED_POSTS, FIELD_MILESTONES)
@@ -194,6 +202,7 @@ local function commit(key, packed)
   if after == last then
     if milestones.has_any then
       milestones.read(current_batch.posts_count)
+      if homes.has_any then homes.read(current_batch.posts_count) end
       if milestones.is_armed and apply_operations.prepare_milestones() then
         assert_slot_local()
         return pack(COMMIT_UNSUM, last)
@@ -216,7 +225,7 @@ end
 
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local is_done, answer = pcall(commit, key, ARGV[6 + i])
+  local is_done, answer = pcall(commit, key, ARGV[7 + i])
   answers[i] = is_done and answer or error_reply.error_reply(answer)
 end
 return answers

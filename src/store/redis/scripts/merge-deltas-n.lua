@@ -9,7 +9,7 @@
 -- ARGV[4]  number of metrics
 -- ARGV[5]  1 if slots may move (a cluster), else 0
 -- ARGV[6]  number of this region
--- ARGV[7]  its name
+-- ARGV[7]  names of this region and of all others, with commas between them
 -- ARGV[7 + i]  fragment i, msgpack values (delta-encoder.ts):
 --            how many values follow
 --            the source's region, epoch, nonce, startedAtStamp
@@ -17,7 +17,7 @@
 --            stableStamp of a full sync or a delta with members, else 0
 --            with the last fragment of a full sync epoch and nonce of its receiver, else 0 each
 --            number of the source's region
---            numbers of posts, incarnations, entries, toggles and predecessors
+--            numbers of posts, incarnations, entries, toggles, predecessors and homes
 --            names of the posts
 --            their hashes
 --            times of their last changes (ms since 1970)
@@ -26,7 +26,9 @@
 --            for each toggle: index of its post, metric, the actor's key in decimal, stamp, 1 if it is on else 0,
 --              basis (0: a register, 1: members, 2: members of a repair)
 --            for each predecessor of the source: epoch, nonce
---          Indices begin at 1; entries and toggles are in the order of their posts
+--            for each home: index of its post, metric, region, number, mode; number of confirmations, for each: region, epoch, nonce, the
+--              home's region, number and mode, stamp; number of records, their values (lib/milestones.lua)
+--          Indices begin at 1; entries, toggles and homes are in the order of their posts
 -- Returns  for each fragment a string: "-" and an error; or msgpack values:
 --            1 if the source's incarnation was rejected, else 0
 --            epoch, nonce and upTo of the source in the version vector; if it was rejected, of its latest incarnation
@@ -36,17 +38,23 @@
 --              number of changed posts, for each: its index, version, ms of its last change, viewers, total of each metric
 --              number of changed toggles, for each: its index, 1 if it is on else 0
 -- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record chunk-growth posts publish members
--- @include toggle-log spill-toggle-log remote-entries changed-posts milestones merge-delta error-reply
+-- @include toggle-log spill-toggle-log remote-entries changed-posts milestones homes merge-delta error-reply
 -- @constants FIELD_CHANGED_POSTS FIELD_MILESTONES FIELD_VERSION_VECTOR
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_REMOTE_LOG KEY_VIEWERS
 local call, pack, min, max = redis.call, cmsgpack.pack, math.min, math.max
-local metrics, own_region = tonumber(ARGV[4]), ARGV[7]
+local metrics, own_region = tonumber(ARGV[4]), string.match(ARGV[7], '^[^,]*')
 publish.configure(tonumber(ARGV[3]), metrics)
 bucket.slots_may_move, bucket.own_region = ARGV[5] == '1', tonumber(ARGV[6])
 local OLDER, SAME, CLASH, compare_incarnations =
   remote_entries.OLDER, remote_entries.SAME, remote_entries.CLASH, remote_entries.compare_incarnations
 local fragment, args = merge_delta.fragment, msgpack.args
 local source, offsets, counts = fragment.source, fragment.offsets, fragment.counts
+
+homes.configure(ARGV[7], function(index)
+  local stamp = hybrid_clock.now(0)
+  fragment.forwarded[posts.names[index]] = stamp
+  return stamp
+end)
 
 local function grow_all(new_posts)
   if new_posts > 0 then posts.grow(new_posts) end
@@ -163,15 +171,22 @@ local function merge(is_same)
   local feed_length = call('ZCARD', bucket.key .. KEY_CHANGE_FEED)
   if source.stable_stamp > bucket.stable_stamp then hybrid_clock.receive(source.stable_stamp) end
   merge_delta.read_toggles()
+  if milestones.has_any then
+    milestones.read(counts.posts)
+    if homes.has_any then homes.read(counts.posts) end
+    homes.set_vector(fragment.vector)
+  end
   local toggled, toggled_last = merge_delta.merge()
   local changed_count, new_posts = posts.count_changed(0)
   grow_all(new_posts)
   local spill = counts.toggles > 0
     and spill_toggle_log.plan_spill(bucket.key .. KEY_REMOTE_LOG, bucket.remote_log_written - bucket.remote_log_removed, counts.toggles)
-  local has_news = false
+  update_vector(is_same)
+  local has_news, has_home_news = false, false
   if milestones.has_any then
-    milestones.read(counts.posts)
-    has_news = milestones.is_armed and milestones.prepare(changed_count)
+    if homes.has_any then homes.note_effective(changed_count) end
+    has_news = (milestones.is_armed or homes.has_any) and milestones.prepare(changed_count)
+    has_home_news = homes.has_any and homes.prepare()
   end
   local watched_count = publish.filter_watched(changed_count, publish_after)
   local due_ms = publish.next_due_ms(publish_due)
@@ -182,6 +197,7 @@ local function merge(is_same)
   chunk_growth.write()
   posts.write(changed_count)
   if has_news then milestones.write() end
+  if has_home_news then homes.write() end
   if spill then
     spill_toggle_log.write(spill)
     bucket.remote_log_removed, bucket.are_logs_changed = spill.removed, true
@@ -191,15 +207,14 @@ local function merge(is_same)
   write_members()
   if new_posts > 0 then bucket.write_sizes() end
   remote_entries.write_incarnations()
-  update_vector(is_same)
   if fragment.is_vector_changed then version_vector.write(fragment.vector) end
   incarnation.write()
   replication_state.write()
   if watched_count > 0 then
     publish.publish_watched(watched_count, publish_after, publish_due)
     due_ms = publish.next_due_ms(publish_due)
-    if has_news then milestones.publish(watched_count) end
   end
+  if has_news then milestones.publish_all() end
   return build_reply(changed_count, toggled, toggled_last, due_ms)
 end
 
@@ -224,7 +239,8 @@ local function merge_fragment(i)
     replication_state.open(FIELD_VERSION_VECTOR, FIELD_CHANGED_POSTS, FIELD_MILESTONES)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_changed_posts)
-  milestones.open(milestones_field)
+  milestones.open(milestones_field or (counts.homes > 0 and pack(0)))
+  homes.open()
   fragment.vector = version_vector.unpack_vector(packed_vector)
   remote_entries.read_incarnations()
   local entry = version_vector.entry_for(fragment.vector, source.region)

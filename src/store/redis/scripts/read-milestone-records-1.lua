@@ -4,17 +4,18 @@
 -- KEYS[1]  tc:{b}    the bucket's hash; derived from it: milestones, their records
 -- ARGV[1]  run id of the server
 -- ARGV[2]  names of posts, JSON array
--- Returns  msgpack values, for each record: its post, metric, its 12 values (lib/milestones.lua)
+-- Returns  msgpack values, for each record: its post, metric, its values (lib/milestones.lua)
 -- @include bucket keys milestones provisional-milestones
 -- @constants FIELD_CHANGED_POSTS FIELD_MILESTONES KEY_MILESTONES
 local call, pack, format = redis.call, cmsgpack.pack, string.format
-local N = 1
+local N, REGION, IS_FINAL = 1, 13, 14
 local is_recording, field = unpack(call('HMGET', bucket.key, FIELD_CHANGED_POSTS, FIELD_MILESTONES))
 local found = {}
 
 local function add(name, metric, provisional)
   milestones.each_record(milestones.read_records(name, metric), function(record)
-    if not provisional[format('%s %d #%.0f', name, metric, record[N])] then
+    local is_open = record[REGION] ~= '' and record[IS_FINAL] == 0
+    if not is_open and not provisional[format('%s %d #%.0f', name, metric, record[N])] then
       found[#found + 1] = pack(name, metric, unpack(record))
     end
   end)

@@ -7,9 +7,8 @@
 --          number
 -- Returns  1
 -- @include bucket keys msgpack milestones
--- @constants FIELD_MILESTONES KEY_MILESTONES KEY_MILESTONE_RECORDS
+-- @constants FIELD_MILESTONES KEY_MILESTONES KEY_MILESTONE_RECORDS RECORD_VALUES
 local call, pack, unpack = redis.call, cmsgpack.pack, unpack
-local RECORD_VALUES = 12
 local values = msgpack.unpack_list(ARGV[2])
 local states_key, records_key = keys.track_key(bucket.key .. KEY_MILESTONES), keys.track_key(bucket.key .. KEY_MILESTONE_RECORDS)
 milestones.open(call('HGET', bucket.key, FIELD_MILESTONES) or pack(0))

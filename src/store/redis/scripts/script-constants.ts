@@ -15,6 +15,7 @@ import { ARMED_MAX, ARMED_PER_BUCKET_MAX, MILESTONE_FINAL_MS, MILESTONES_MAX } f
 import {
   APPLIED,
   DUPLICATE,
+  ELSEWHERE,
   ON,
   REACHED,
   SWITCHED,
@@ -23,13 +24,15 @@ import {
 } from '../../../counters/operation.js';
 import { COUNT_MAX, INCARNATIONS_MAX, REGIONS_MAX } from '../../../counters/pn-counter.js';
 import { TOGGLES_PER_STAMP } from '../../../counters/replication/build-delta.js';
+import { FORMER_HOMES_MAX } from '../../../counters/replication/home-exchange.js';
 import { FEED_MAX } from '../../../counters/change-feed.js';
 import { REGION_NUMBERS, SINCE_MS, STEPS_PER_MS } from '../../../counters/replication/hybrid-clock.js';
 import { PREDECESSORS_MAX } from '../../../counters/replication/replication-state.js';
 import { BATCH_HEADER_VALUES, OPERATIONS } from '../codec/batch-encoder.js';
 import { CHANGES_REPLIES } from '../codec/delta-decoder.js';
 import { FRAGMENT_HEADER_VALUES, TOGGLE_BASES } from '../codec/delta-encoder.js';
-import { ARM_REPLIES, REACHED_BY } from '../codec/milestones-decoder.js';
+import { HOME_MODES } from '../codec/home-modes.js';
+import { ARM_REPLIES, REACHED_BY, RECORD_VALUES } from '../codec/milestones-decoder.js';
 import { HASH_MULTIPLIER } from '../codec/msgpack-writer.js';
 import { BUCKET_FIELDS, BUCKET_KEYS } from '../codec/redis-keys.js';
 import { RECORD_TAGS, TAGS_PER_METRIC, TAGS_PER_SLOT } from '../codec/redis-post-record.js';
@@ -73,19 +76,25 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   HASH_MULTIPLIER,
   BATCH_HEADER_VALUES,
   FRAGMENT_HEADER_VALUES,
+  RECORD_VALUES,
   TAGS_PER_METRIC,
   TAGS_PER_SLOT,
   ...withPrefix('TAG', RECORD_TAGS),
   ...withPrefix('KEY', BUCKET_KEYS),
   ...withPrefix('FIELD', BUCKET_FIELDS),
   ...withPrefix('OPERATION', OPERATIONS),
-  ...withPrefix('OUTCOME', { APPLIED, DUPLICATE, ON, SWITCHED, REACHED }),
+  ...withPrefix('OUTCOME', { APPLIED, DUPLICATE, ELSEWHERE, ON, SWITCHED, REACHED }),
   SWITCHED_FROM: 1 << SWITCHED_FROM_BIT,
   SWITCHED_FROM_SEVERAL,
   ...withPrefix('COMMIT', COMMIT_REPLIES),
   ...withPrefix('ARM', ARM_REPLIES),
+  HOME_ORDER: HOME_MODES.indexOf('order'),
+  HOME_STRICT: HOME_MODES.indexOf('strict'),
+  HOME_RELEASED: HOME_MODES.indexOf('released'),
+  FORMER_HOMES_MAX,
   REACHED_BY_ADD: REACHED_BY.add,
   REACHED_BY_SET: REACHED_BY.set,
+  REACHED_BY_ADJUST: REACHED_BY.adjust,
   ...withPrefix('CHANGES', CHANGES_REPLIES),
   FROM_MEMBERS: TOGGLE_BASES.indexOf('members'),
   FROM_REPAIR: TOGGLE_BASES.indexOf('repair'),

@@ -13,12 +13,14 @@
 -- ARGV[5]  stamps have to be above this one
 -- ARGV[6]  1: the backfill begins; 0: as it is; -1: it is complete
 -- ARGV[7]  1: the clock had run ahead, and is set back to that stamp; else 0
+-- ARGV[8]  names of this region and of all others, with commas between them
 -- Returns  number of toggle updates that were restamped
--- @include bucket keys incarnation hybrid-clock replication-state toggle-log registers
--- @constants VALUES_AT_ONCE TOGGLES_PER_STAMP FIELD_REGISTERS
+-- @include bucket keys incarnation hybrid-clock replication-state toggle-log registers milestones homes
+-- @constants VALUES_AT_ONCE TOGGLES_PER_STAMP FIELD_MILESTONES FIELD_REGISTERS
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_REMOTE_LOG
 local call, unpack, min, max = redis.call, unpack, math.min, math.max
 bucket.own_region = tonumber(ARGV[3])
+homes.configure(ARGV[8], nil)
 local epoch_min, clock_min, backfill, rewinds_clock = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
 
 -- @param is_wanted  is called with a stamp
@@ -167,14 +169,33 @@ local function prepare()
   return {}, {}, {}, 0
 end
 
+-- After a backfill homes are sent again, because what is confirmed was held back.
+-- @return entries of the change feed: stamp, post, the next stamp …; how many entries the feed has
+local function list_homes()
+  homes.open()
+  if not homes.has_any then return {}, 0 end
+  local list = {}
+  for _, entry in ipairs(homes.read_all()) do
+    local has_home = false
+    for _, state in pairs(homes.unpack_states(entry[2])) do has_home = has_home or state.region ~= '' end
+    if has_home then list[#list + 1], list[#list + 2] = hybrid_clock.stamp_text(hybrid_clock.now(0)), entry[1] end
+  end
+  return list, call('ZCARD', keys.track_key(bucket.key .. KEY_CHANGE_FEED))
+end
+
 local function start(key)
   bucket.reset(key)
-  replication_state.open()
+  local _, milestones_field = replication_state.open(FIELD_MILESTONES)
+  milestones.open(milestones_field)
   local epoch_before, nonce_before = bucket.epoch, bucket.nonce
   local removed, kept, entries, restamped = prepare()
   if backfill > 0 or epoch_before ~= bucket.epoch then replication_state.start_incarnation(epoch_before, nonce_before) end
   if backfill ~= 0 then bucket.is_backfilling = backfill > 0 and 1 or 0 end
-  if backfill < 0 then bucket.recovered_up_to = bucket.clock end
+  local sent_again, feed_length = {}, 0
+  if backfill < 0 then
+    bucket.recovered_up_to = bucket.clock
+    sent_again, feed_length = list_homes()
+  end
   keys.assert_slot_local()
   for first = 1, #removed, VALUES_AT_ONCE do
     call('UNLINK', unpack(removed, first, min(first + VALUES_AT_ONCE - 1, #removed)))
@@ -182,6 +203,7 @@ local function start(key)
   if #removed > 0 then call('HDEL', bucket.key, FIELD_REGISTERS) end
   write_kept(kept)
   for _, entry in ipairs(entries) do toggle_log.append(bucket.key .. KEY_LOCAL_LOG, entry[1], entry[2], entry[3], #entry[3]) end
+  replication_state.add_changes(sent_again, #sent_again, feed_length)
   bucket.is_state_changed = true
   incarnation.write()
   replication_state.write()

@@ -1,9 +1,9 @@
 -- scripts/lib/apply-operations.lua: the outcome of each operation of the current batch; the meaning is that of apply.ts. It changes the
 -- posts, marks and members that were read, and writes nothing.
--- @needs bucket msgpack post-record posts current-batch record-changes changed-posts milestones
+-- @needs bucket msgpack post-record posts current-batch record-changes changed-posts milestones homes
 -- @constants COUNT_MAX TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
--- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ON OUTCOME_REACHED OUTCOME_SWITCHED REACHED_BY_SET SWITCHED_FROM SWITCHED_FROM_SEVERAL
--- @constants OPERATION_COUNT OPERATION_VISIT OPERATION_WITH_SESSION OPERATION_PUT_OFF
+-- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ELSEWHERE OUTCOME_ON OUTCOME_REACHED OUTCOME_SWITCHED REACHED_BY_SET SWITCHED_FROM SWITCHED_FROM_SEVERAL
+-- @constants OPERATION_COUNT OPERATION_FORWARDED OPERATION_PUT_OFF OPERATION_VISIT OPERATION_WITH_SESSION
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
 local record_count, record_toggle = record_changes.record_count, record_changes.record_toggle
 local records, is_changed = posts.records, posts.is_changed
@@ -87,7 +87,7 @@ local function prepare_milestones()
   function reach(outcome, number, kind, index, metric, value, least, session, seq)
     local post, names_at, by, actor = records[index], current_batch.names_at, nil, nil
     local total = compute_total(post, metric)
-    if total < least then return outcome end
+    if total < least or not milestones.is_decidable(index, metric) then return outcome end
     milestones.create_writers()
     if kind < OPERATION_COUNT then by, actor, value = REACHED_BY_SET, values[members_at + value], kind end
     if kind == OPERATION_VISIT then value = 1 end
@@ -108,6 +108,7 @@ local function prepare_milestones()
       i = i + 4
       if kind ~= OPERATION_PUT_OFF then
         if kind >= OPERATION_WITH_SESSION then kind, i = kind - OPERATION_WITH_SESSION, i + 2 end
+        if kind >= OPERATION_FORWARDED then kind = kind - OPERATION_FORWARDED end
         if kind == OPERATION_VISIT then value, i = 1, i + 2 elseif kind < OPERATION_COUNT then value = kind end
         local least = value > 0 and milestones.least[index] and milestones.least[index][metric]
         if least then
@@ -123,32 +124,51 @@ local function prepare_milestones()
   return current_batch.has_sums and sum_might_reach()
 end
 
+-- @param i        the value after those of the operation: there are the other options that it puts off
+-- @param value    as the batch has it
+-- @param session  in decimal, empty for none
+local function is_admitted(i, kind, index, metric, value, session, seq, is_forwarded)
+  local others = {}
+  while values[i] == OPERATION_PUT_OFF do
+    others[#others + 1] = values[i + 2]
+    i = i + 4
+  end
+  if kind < OPERATION_COUNT then value = kind elseif kind == OPERATION_VISIT then value = 1 end
+  return homes.admits(index, metric, value, session, seq, is_forwarded, others)
+end
+
 -- @return the outcomes, a byte each; nil if one reaches a milestone and the gateway has to name the operations
 local function apply()
   values, members_at, states_at = current_batch.values, current_batch.members_at, current_batch.states_at
   is_replicated, is_recording, records_members = bucket.own_region >= 0, bucket.is_recording, bucket.records_members
   local sessions_at, seqs_at, counted_at = current_batch.sessions_at, current_batch.seqs_at, current_batch.counted_at
   local number, i, last = 0, current_batch.operations_at + 1, #values
-  local is_duplicate, option, has_milestones, least = false, 0, milestones.has_any, milestones.is_armed and milestones.least
+  local is_duplicate, is_elsewhere, option, has_milestones, least = false, false, 0, milestones.has_any, milestones.is_armed and milestones.least
+  local has_homes, home_states = homes.has_any, homes.states
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
     i = i + 4
     if kind == OPERATION_PUT_OFF then
-      if not is_duplicate then outcomes[number] = put_off(outcomes[number], option, index, metric, value) end
+      if not is_duplicate and not is_elsewhere then outcomes[number] = put_off(outcomes[number], option, index, metric, value) end
       option = option + 1
     else
-      local on, session, seq
-      is_duplicate, option, number = false, 0, number + 1
+      local on, session, seq, is_forwarded
+      is_duplicate, is_elsewhere, option, number = false, false, 0, number + 1
       if kind >= OPERATION_WITH_SESSION then
         kind, session, seq = kind - OPERATION_WITH_SESSION, values[i], values[i + 1]
-        local mark = seqs_at + session
-        is_duplicate = seq <= values[mark]
-        if not is_duplicate then values[mark] = seq end
+        if kind >= OPERATION_FORWARDED then kind, is_forwarded = kind - OPERATION_FORWARDED, true end
+        is_duplicate = seq <= values[seqs_at + session]
         i = i + 2
       end
       if kind < OPERATION_COUNT and value > 0 then on = values[states_at + value] end
       if kind == OPERATION_VISIT then i = i + 2 end
-      if is_duplicate then
+      if has_homes and not is_duplicate and home_states[index] then
+        is_elsewhere = not is_admitted(i, kind, index, metric, value, session and values[sessions_at + session] or '', seq or 0, is_forwarded)
+      end
+      if session and not is_duplicate and not is_elsewhere then values[seqs_at + session] = seq end
+      if is_elsewhere then
+        outcomes[number] = OUTCOME_ELSEWHERE
+      elseif is_duplicate then
         outcomes[number] = on == 1 and OUTCOME_DUPLICATE + OUTCOME_ON or OUTCOME_DUPLICATE
         if has_milestones then
           milestones.create_writers()
@@ -160,7 +180,7 @@ local function apply()
         outcomes[number] = apply_one(kind, index, metric, value, on)
       end
       local n = least and least[index] and least[index][metric]
-      if n and not is_duplicate and outcomes[number] % 2 == OUTCOME_APPLIED then
+      if n and not is_duplicate and not is_elsewhere and outcomes[number] % 2 == OUTCOME_APPLIED then
         local name = session and values[sessions_at + session] or ''
         outcomes[number] = reach(outcomes[number], number, kind, index, metric, value, n, name, seq or 0)
         if not outcomes[number] then return nil end

@@ -1,11 +1,13 @@
 -- scripts/lib/merge-delta.lua: merges a delta fragment into the posts that were read, which are written afterwards; the meaning is that of
 -- merge-delta.ts. The header of merge-deltas-n.lua lists the fragment's values.
--- @needs bucket keys hybrid-clock version-vector msgpack post-record posts members toggle-log registers remote-entries changed-posts
--- @constants FRAGMENT_HEADER_VALUES FROM_MEMBERS FROM_REPAIR TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
+-- @needs bucket keys hybrid-clock version-vector msgpack post-record posts members toggle-log registers remote-entries changed-posts milestones homes
+-- @constants HOME_ORDER REACHED_BY_ADJUST REACHED_BY_SET RECORD_VALUES FRAGMENT_HEADER_VALUES FROM_MEMBERS FROM_REPAIR TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
 local min, max = math.min, math.max
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
 local UPDATED_AT = post_record.UPDATED_AT
 local names, records, is_changed = posts.names, posts.records, posts.is_changed
+-- In a record: see lib/milestones.lua.
+local RECORD_REGION = 13
 local OLDER, CLASH, compare_incarnations = remote_entries.OLDER, remote_entries.CLASH, remote_entries.compare_incarnations
 
 -- The current fragment: its values; the source and its stamps; after which of the values things are; how many they are.
@@ -13,8 +15,8 @@ local fragment = {
   values = {},
   source = { region = '', epoch = 0, nonce = 0, started_at_stamp = 0, after = 0, up_to = 0, acked_up_to = 0, stable_stamp = 0,
     receiver_epoch = 0, receiver_nonce = 0, number = 0 },
-  offsets = { posts = 0, times = 0, incarnations = 0, entries = 0, toggles = 0, predecessors = 0 },
-  counts = { posts = 0, entries = 0, toggles = 0, predecessors = 0 },
+  offsets = { posts = 0, times = 0, incarnations = 0, entries = 0, toggles = 0, predecessors = 0, homes = 0 },
+  counts = { posts = 0, entries = 0, toggles = 0, predecessors = 0, homes = 0 },
   -- Ids of the toggles: set and actor.
   toggle_ids = {},
   -- By toggle: whether it was on when it was read, and whether it is on (1 or 0); stamps of updates that were taken.
@@ -35,6 +37,7 @@ local function parse(packed, own_region)
   source.after, source.up_to, source.acked_up_to, source.stable_stamp = values[6], values[7], values[8], values[9]
   source.receiver_epoch, source.receiver_nonce, source.number = values[10], values[11], values[12]
   counts.posts, counts.entries, counts.toggles, counts.predecessors = values[13], values[15], values[16], values[17]
+  counts.homes = values[18]
   -- The first value is an offset: see lib/msgpack.lua.
   offsets.posts = 1 + FRAGMENT_HEADER_VALUES
   offsets.times = offsets.posts + 2 * counts.posts
@@ -42,7 +45,20 @@ local function parse(packed, own_region)
   offsets.entries = offsets.incarnations + 3 * values[14]
   offsets.toggles = offsets.entries + 5 * counts.entries
   offsets.predecessors = offsets.toggles + 6 * counts.toggles
+  offsets.homes = offsets.predecessors + 2 * counts.predecessors
   fragment.values, fragment.own_region = values, own_region
+end
+
+-- In `order` what another region has counted is ordered when it is merged.
+-- @param by  what the total has grown by
+local function reach(index, metric, kind, actor, by)
+  local state = by > 0 and homes.find(index, metric)
+  if not state or state.region == '' or state.mode ~= HOME_ORDER or not homes.is_decidable(index, metric) then return end
+  local least, post = milestones.least[index] and milestones.least[index][metric], records[index]
+  local total = compute_total(post, metric)
+  if not least or total < least then return end
+  local at_ms = hybrid_clock.to_wall_ms(bucket.clock)
+  milestones.reach(index, metric, total, post[post_record.VERSION] + 1, at_ms, actor, '', 0, kind, by)
 end
 
 -- Merges another region's copy of this region's entry: nothing new, unless this store has lost something.
@@ -75,10 +91,11 @@ local function merge_entry(i)
   local is_latest = version_vector.learn_incarnation(vector, remote.region, remote.epoch, remote.nonce)
   fragment.is_vector_changed = fragment.is_vector_changed or is_latest
   local post = records[index]
-  local total = bucket.is_recording and compute_total(post, metric)
+  local total = (bucket.is_recording or homes.has_any) and compute_total(post, metric)
   if remote_entries.merge_entry(post, metric, remote, p, n) then
     is_changed[index] = 1
-    if total then changed_posts.move_sum(post, metric, total) end
+    if bucket.is_recording then changed_posts.move_sum(post, metric, total) end
+    if homes.has_any then reach(index, metric, REACHED_BY_ADJUST, '', compute_total(post, metric) - total) end
   end
 end
 
@@ -110,6 +127,7 @@ local function set_member(index, metric, actor, id, on)
     if bucket.records_members then changed_posts.record_member(index, metric, actor) end
   end
   is_changed[index] = 1
+  if homes.has_any then reach(index, metric, REACHED_BY_SET, actor, on) end
 end
 
 -- A post that is not idle at the source is not repaired. Else the first fragment of its delta would be merged, and make it recent.
@@ -142,10 +160,29 @@ local function merge_toggle(i, id)
   return has_changed
 end
 
+-- Merges what the source has about the home of a metric, after its counts.
+-- @param i  the value before it
+-- @return the last value of it
+local function merge_home(i)
+  local values = fragment.values
+  local index, metric, region, number, mode, confirmations = unpack(values, i + 1, i + 6)
+  local theirs = {}
+  i = i + 6 + 7 * confirmations
+  for record = 1, values[i + 1] do
+    local first = i + 2 + RECORD_VALUES * (record - 1)
+    theirs[record] = { unpack(values, first, first + RECORD_VALUES - 1) }
+    if theirs[record][RECORD_REGION] == fragment.own_region then theirs[record][RECORD_REGION] = '' end
+  end
+  milestones.merge_records(index, metric, theirs)
+  for first = i - 7 * confirmations + 1, i, 7 do homes.merge_confirmation(index, metric, { unpack(values, first, first + 6) }) end
+  homes.merge_home(index, metric, region, number, mode, milestones.disarm_all)
+  return i + 1 + RECORD_VALUES * #theirs
+end
+
 -- Post by post. @return the toggles that have changed: index, 1 if it is on else 0, the next index …; length of that list
 local function merge()
   local values, offsets, counts, ids = fragment.values, fragment.offsets, fragment.counts, fragment.toggle_ids
-  local list, last, entry, toggle = {}, 0, 0, 0
+  local list, last, entry, toggle, home_at, home = {}, 0, 0, 0, offsets.homes, 0
   for index = 1, counts.posts do
     while entry < counts.entries and values[offsets.entries + 5 * entry + 1] == index do
       merge_entry(offsets.entries + 5 * entry)
@@ -158,6 +195,9 @@ local function merge()
         list[last + 1], list[last + 2] = toggle, values[i + 5]
         last = last + 2
       end
+    end
+    while home < counts.homes and values[home_at + 1] == index do
+      home_at, home = merge_home(home_at), home + 1
     end
     if is_changed[index] == 1 then records[index][UPDATED_AT] = max(records[index][UPDATED_AT], values[offsets.times + index]) end
   end

@@ -1,7 +1,7 @@
 -- scripts/lib/milestones.lua: milestones of the bucket's metrics; the meaning is that of milestones.ts and milestone-records.ts. A bucket
 -- without the field `milestones` has none, and pays nothing but reading that field.
 -- @needs bucket keys server-time post-record posts publish
--- @constants VALUES_AT_ONCE REACHED_BY_ADD FIELD_MILESTONES KEY_COUNTS_CHANNEL KEY_MILESTONES KEY_MILESTONE_RECORDS
+-- @constants VALUES_AT_ONCE REACHED_BY_ADD RECORD_VALUES FIELD_MILESTONES KEY_COUNTS_CHANNEL KEY_MILESTONES KEY_MILESTONE_RECORDS
 -- @constants KEY_PROVISIONAL_MILESTONES
 local milestones = {
   -- Whether the bucket has milestones, and whether a post of the current batch has one that is armed.
@@ -9,6 +9,9 @@ local milestones = {
   -- By index of the post and metric: the least threshold that is armed.
   least = {},
 }
+-- Whether this region may decide about a metric now; lib/homes.lua replaces it where a metric has a home.
+local function is_always_decidable() return true end
+milestones.is_decidable = is_always_decidable
 -- The field `milestones`: how many the bucket has armed, and a list: post, metric, the least threshold that is armed, the next post …
 -- Without the list if it would have more than LISTED_MAX entries: then the hash `milestones` is read for each batch, which costs as much.
 local armed_count, listed, LISTED_MAX = 0, nil, 16
@@ -82,7 +85,7 @@ local function create_readers()
     local post = posts.records[index]
     for metric, n in pairs(by_metric) do
       local total = compute_total(post, metric)
-      if total >= n then
+      if total >= n and milestones.is_decidable(index, metric) then
         milestones.create_writers()
         milestones.reach(index, metric, total, post[VERSION], post[UPDATED_AT], '', '', 0, REACHED_BY_ADD, 0)
       end
@@ -108,8 +111,9 @@ local function create_readers()
     local call, pack, unpack, unpack_values, format = redis.call, cmsgpack.pack, unpack, cmsgpack.unpack, string.format
     local remove, concat = table.remove, table.concat
     -- Values of a record: n, key of the actor, key of the session, seq, kind, value, total, version, epoch, time of the batch, time of the
-    -- commit by this server, 1 if nobody reached it else 0. The keys are in decimal, and empty for nobody.
-    local RECORD_VALUES, N, SESSION, SEQ = 12, 1, 3, 4
+    -- commit by the server that decided, 1 if nobody reached it else 0; the region that decided, empty for this one; 1 if that region has
+    -- found it to be final else 0. The keys are in decimal, and empty for nobody.
+    local N, SESSION, SEQ, VERSION_AFTER, AT, RECORDED_AT, REGION, IS_FINAL = 1, 3, 4, 8, 10, 11, 13, 14
     -- Those that have reached milestones: index of the post, metric, the next index …
     local reached, reached_last = {}, 0
     -- Where changed posts are recorded: time of the commit by this server, `post metric #n`, the next time …
@@ -119,6 +123,13 @@ local function create_readers()
 
     function milestones.forget_reached()
       reached_last, provisional_last, news = 0, 0, {}
+    end
+
+    -- Has `write` write the milestones of a metric.
+    local function list_changed(index, metric, state)
+      if state.new_records then return end
+      state.new_records, reached[reached_last + 1], reached[reached_last + 2] = '', index, metric
+      reached_last = reached_last + 2
     end
 
     function milestones.armed_count()
@@ -183,6 +194,11 @@ local function create_readers()
       milestones.write_field(change)
     end
 
+    -- Reads the entry of a post in the hash `milestones`, false if there is none.
+    function milestones.read_entry(name)
+      return call('HGET', keys.track_key(bucket.key .. KEY_MILESTONES), name)
+    end
+
     -- Reads the records of a metric of a post, packed, one after the other.
     function milestones.read_records(name, metric)
       return call('HGET', keys.track_key(bucket.key .. KEY_MILESTONE_RECORDS), name .. ' ' .. metric) or ''
@@ -230,6 +246,81 @@ local function create_readers()
       return state.stored_records
     end
 
+    milestones.read_state = read_state
+
+    local function ensure_state(index, metric)
+      local state = read_state(index, metric) or { record_count = 0, armed = {} }
+      states[index][metric] = state
+      return state
+    end
+
+    milestones.ensure_state = ensure_state
+
+    -- Writes what the metrics of a post have armed.
+    function milestones.write_state(index)
+      call('HSET', bucket.key .. KEY_MILESTONES, posts.names[index], milestones.pack_states(states[index]) or '')
+    end
+
+    -- Disarms what `is_wanted` is true for. To be called before `prepare`.
+    local function disarm(index, metric, is_wanted)
+      local state, left = ensure_state(index, metric), {}
+      for _, n in ipairs(state.armed) do
+        if is_wanted(n) then armed_count = armed_count - 1 else left[#left + 1] = n end
+      end
+      if #left == #state.armed then return end
+      list_changed(index, metric, state)
+      state.armed = left
+      if milestones.least[index] then milestones.least[index][metric] = left[1] end
+    end
+
+    function milestones.disarm_all(index, metric)
+      disarm(index, metric, function() return true end)
+    end
+
+    -- Keeps records of other regions, and disarms what they are of: see mergeReached in home-exchange.ts.
+    -- @param theirs  the values of each
+    function milestones.merge_records(index, metric, theirs)
+      if #theirs == 0 then return end
+      local state, own, news_by_n, first = ensure_state(index, metric), {}, {}, {}
+      milestones.each_record(read_stored(index, metric, state) .. (state.new_records or ''), function(record) own[#own + 1] = record end)
+      for _, record in ipairs(theirs) do
+        local n, is_known, is_first = record[N], false, true
+        for _, one in ipairs(own) do
+          if one[N] == n then is_known, is_first = is_known or one[IS_FINAL] == 1 or record[IS_FINAL] == 0, false end
+        end
+        if not is_known then news_by_n[n], first[n] = record, is_first end
+      end
+      if not next(news_by_n) then return end
+      local kept, of_post = {}, news[index] or {}
+      for _, record in ipairs(own) do
+        if not news_by_n[record[N]] then kept[#kept + 1] = pack(unpack(record)) end
+      end
+      for n, record in pairs(news_by_n) do
+        kept[#kept + 1] = pack(unpack(record))
+        if first[n] then of_post[#of_post + 1] = format('%.0f,%.0f,%.0f,%.0f', metric, n, record[VERSION_AFTER], record[AT]) end
+      end
+      list_changed(index, metric, state)
+      state.stored_records, state.new_records, state.record_count = concat(kept), '', #kept
+      if #of_post > 0 then news[index] = of_post end
+      disarm(index, metric, function(n) return news_by_n[n] end)
+    end
+
+    -- Marks own records that no failover can lose any more. @return whether there are any
+    function milestones.finalize(index, metric, final_up_to_ms)
+      local state, records, has_changed = ensure_state(index, metric), {}, false
+      if state.record_count == 0 then return false end
+      milestones.each_record(read_stored(index, metric, state) .. (state.new_records or ''), function(record)
+        if record[REGION] == '' and record[IS_FINAL] == 0 and record[RECORDED_AT] <= final_up_to_ms then
+          record[IS_FINAL], has_changed = 1, true
+        end
+        records[#records + 1] = pack(unpack(record))
+      end)
+      if not has_changed then return false end
+      list_changed(index, metric, state)
+      state.stored_records, state.new_records = concat(records), ''
+      return true
+    end
+
     -- Whether an operation with this session and seq is the one that reached a milestone.
     function milestones.is_winner(index, metric, session, seq)
       local state = read_state(index, metric)
@@ -252,17 +343,14 @@ local function create_readers()
     -- @param actor, session  keys in decimal, empty for nobody
     function milestones.reach(index, metric, total, version, at_ms, actor, session, seq, kind, value)
       local state, of_post = read_state(index, metric), news[index] or {}
+      list_changed(index, metric, state)
       local armed, records, now_ms = state.armed, state.new_records, server_time.now_ms()
-      if not records then
-        records, reached[reached_last + 1], reached[reached_last + 2] = '', index, metric
-        reached_last = reached_last + 2
-      end
       while armed[1] and armed[1] <= total do
         local n = remove(armed, 1)
         if n > total - value then
-          records = records .. pack(n, actor, session, seq, kind, value, total, version, bucket.epoch, at_ms, now_ms, 0)
+          records = records .. pack(n, actor, session, seq, kind, value, total, version, bucket.epoch, at_ms, now_ms, 0, '', 0)
         else
-          records = records .. pack(n, '', '', 0, REACHED_BY_ADD, 0, total, version, bucket.epoch, at_ms, now_ms, 1)
+          records = records .. pack(n, '', '', 0, REACHED_BY_ADD, 0, total, version, bucket.epoch, at_ms, now_ms, 1, '', 0)
         end
         armed_count, state.record_count = armed_count - 1, state.record_count + 1
         if bucket.is_recording then
@@ -288,8 +376,10 @@ local function create_readers()
       for i = 1, reached_last, 2 do
         local index, metric = reached[i], reached[i + 1]
         local name, state = posts.names[index], states[index][metric]
-        call('HSET', bucket.key .. KEY_MILESTONE_RECORDS, name .. ' ' .. metric, state.stored_records .. state.new_records)
-        call('HSET', bucket.key .. KEY_MILESTONES, name, milestones.pack_states(states[index]))
+        local records = state.stored_records .. state.new_records
+        if records ~= '' then call('HSET', bucket.key .. KEY_MILESTONE_RECORDS, name .. ' ' .. metric, records) end
+        -- An entry that is empty stays: no command may name a key that one before it has emptied.
+        milestones.write_state(index)
         milestones.change_list(name, metric, state.armed[1])
       end
       if provisional_last > 0 then
@@ -309,6 +399,13 @@ local function create_readers()
       end
     end
 
+    -- The same for all posts, of which some may have no other change.
+    function milestones.publish_all()
+      for index, of_post in pairs(news) do
+        call('SPUBLISH', bucket.key .. KEY_COUNTS_CHANNEL .. posts.names[index], 'm[' .. concat(of_post, ',') .. ']')
+      end
+    end
+
     are_writers_created = true
   end
 
@@ -317,7 +414,7 @@ end
 
 -- @param field  the field `milestones`, false if the bucket has none
 function milestones.open(field)
-  milestones.has_any, milestones.is_armed = field and true, false
+  milestones.has_any, milestones.is_armed, milestones.is_decidable = field and true, false, is_always_decidable
   if not field then return end
   if not are_readers_created then create_readers() end
   milestones.set_field(field)

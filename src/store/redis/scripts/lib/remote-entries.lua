@@ -89,6 +89,6 @@ local function merge_entry(post, metric, remote, p, n)
 end
 
 return {
-  OLDER = OLDER, SAME = SAME, CLASH = CLASH, compare_incarnations = compare_incarnations,
+  OLDER = OLDER, SAME = SAME, NEWER = NEWER, CLASH = CLASH, compare_incarnations = compare_incarnations,
   read_incarnations = read_incarnations, write_incarnations = write_incarnations, merge_entry = merge_entry,
 }
