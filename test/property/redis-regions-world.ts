@@ -58,7 +58,8 @@ export class World {
     }
   }
 
-  async #commit({ store, reference, history, toggleCounts }: Region): Promise<void> {
+  async #commit(region: Region): Promise<void> {
+    const { store, reference, history, toggleCounts } = region;
     const batches = Array.from({ length: 1 + this.random.below(5) }, () =>
       this.#vary(this.#limitToggles(history.next())),
     );
@@ -69,6 +70,7 @@ export class World {
     // A batch that reaches a milestone is sent again, after those that were sent with it.
     const groups = this.kind.homes === true ? batches.map((one) => [one]) : [batches];
     for (const group of groups) await sendAlike(this.#view(store), this.#view(reference), group, 0);
+    if (this.kind.homes === true) for (const batch of batches) await this.homes.compareTargets(region, batch);
   }
 
   #vary(batch: Batch): Batch {

@@ -1,12 +1,15 @@
 import { Subject } from 'rxjs';
+import { groupBy } from '../../common/grouping.js';
 import { bucketOf } from '../../counters/bucket-of.js';
 import { computeDefaultStart } from '../../counters/replication/home-rules.js';
 import type { ArmOptions, ArmResult } from '../../counters/milestones.js';
+import type { Operation } from '../../counters/operation.js';
 import type { MilestoneNews, MilestonesView, MilestoneStore } from '../milestone-store.js';
 import type { RedisClient } from './client/redis-client.js';
 import type { ScriptArguments } from './client/server.js';
 import { HOME_MODES } from './codec/home-modes.js';
 import { decodeArmReply, decodeMilestoneNews, decodeMilestones } from './codec/milestones-decoder.js';
+import { toDecimalKey } from './codec/key64-decimal.js';
 import { buildBucketKeys } from './codec/redis-keys.js';
 import { type CounterScriptsOptions, toScriptRegion } from './counter-scripts.js';
 import { encodeNewIncarnation } from './scripts/incarnation-argument.js';
@@ -19,6 +22,7 @@ export class RedisMilestones implements MilestoneStore {
   readonly #arm = new Script('arm-milestone-1', true);
   readonly #disarm = new Script('disarm-milestone-1');
   readonly #read = new Script('read-milestones-1', true);
+  readonly #readForwardTargets = new Script('read-forward-targets-1');
 
   constructor(
     private readonly client: RedisClient,
@@ -38,13 +42,28 @@ export class RedisMilestones implements MilestoneStore {
   }
 
   async read(post: string, metric: number): Promise<MilestonesView> {
-    const packed = await this.client.query(this.#read, [this.#key(post)], [post, metric]);
+    const packed = await this.client.query(this.#read, [this.#key(post)], [...this.#start, post, metric]);
     return decodeMilestones(packed as Buffer, this.options.region);
   }
 
-  /** No metric has a home here. */
-  forwardTo(operations: readonly unknown[]): Promise<readonly null[]> {
-    return Promise.resolve(operations.map(() => null));
+  /** One call a bucket. */
+  async forwardTo(operations: readonly Operation[]): Promise<readonly (string | null)[]> {
+    if (!this.options.hasPeers) return operations.map(() => null);
+    const targets = new Map<Operation, string | null>();
+    const groups = groupBy(operations, ({ post }) => this.#key(post));
+    await Promise.all([...groups].map(([key, some]) => this.#readTargets(key, some, targets)));
+    return operations.map((operation) => targets.get(operation)!);
+  }
+
+  async #readTargets(key: string, operations: readonly Operation[], targets: Map<Operation, string | null>) {
+    const { otherOptions } = this.options.metrics;
+    const args = operations.map(({ post, metric, kind, value, session, seq, isForwarded = false }) => {
+      const others = kind === 'set' && value === 1 ? otherOptions[metric]! : [];
+      return [post, metric, session === null ? '' : toDecimalKey(session), seq, isForwarded, others];
+    });
+    const start = [toScriptRegion(this.options), formatRegions(this.options)];
+    const found = await this.client.query(this.#readForwardTargets, [key], [...start, JSON.stringify(args)]);
+    for (const [i, operation] of operations.entries()) targets.set(operation, (found as string[])[i] || null);
   }
 
   /** @throws Error when the message is not one that a gateway publishes */
@@ -55,9 +74,12 @@ export class RedisMilestones implements MilestoneStore {
 
   /** Passes what a script needs that may start an incarnation, before the other arguments. */
   #write(script: Script, post: string, args: ScriptArguments): Promise<unknown> {
+    return this.client.write(script, [this.#key(post)], [...this.#start, ...args]);
+  }
+
+  get #start(): (string | number)[] {
     const { options } = this;
-    const start = [encodeNewIncarnation(options), toScriptRegion(options), formatRegions(options)];
-    return this.client.write(script, [this.#key(post)], [...start, ...args]);
+    return [encodeNewIncarnation(options), toScriptRegion(options), formatRegions(options)];
   }
 
   /** Key of the post's bucket. */

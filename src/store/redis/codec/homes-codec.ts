@@ -25,11 +25,11 @@ export function writeHome(writer: MsgpackWriter, index: number, home: HomeDelta)
   writer.writeInteger(home.metric);
   writeMilestoneHome(writer, home.home);
   writer.writeInteger(home.confirmations.length);
-  for (const { region, epoch, nonce, home: confirmed, stamp } of home.confirmations) {
+  for (const { region, epoch, nonce, home: about, stamp } of home.confirmations) {
     writer.writeText(region);
     writer.writeInteger(epoch);
     writer.writeInteger(nonce);
-    writeMilestoneHome(writer, confirmed);
+    writeMilestoneHome(writer, about);
     writer.writeInteger(stamp);
   }
   writer.writeInteger(home.reached.length);

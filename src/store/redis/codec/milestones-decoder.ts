@@ -71,13 +71,17 @@ export function decodeMilestones(packed: Buffer, region: string): MilestonesView
   const finalUpToMs = values.readInteger() - MILESTONE_FINAL_MS;
   const armed: number[] = [];
   for (let left = values.readInteger(); left > 0; left--) armed.push(values.readInteger());
+  const about = { region: values.readText(), number: values.readInteger(), mode: HOME_MODES[values.readInteger()]! };
+  const home = about.region === '' ? null : about;
+  const waitingFor: string[] = [];
+  for (let left = values.readInteger(); left > 0; left--) waitingFor.push(values.readText());
   const reached: ReadMilestone[] = [];
   while (!values.isDone) {
     const record = readRecord(values, region);
     const isOld = record.region === region && record.recordedAtMs <= finalUpToMs;
     reached.push({ ...record, final: record.isFinal === true || isOld });
   }
-  return { armed, reached: reached.sort((a, b) => a.n - b.n), home: null, waitingFor: [] };
+  return { armed, reached: reached.sort((a, b) => a.n - b.n), home, waitingFor };
 }
 
 /**

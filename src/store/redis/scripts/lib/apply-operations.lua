@@ -134,7 +134,7 @@ local function is_admitted(i, kind, index, metric, value, session, seq, is_forwa
     i = i + 4
   end
   if kind < OPERATION_COUNT then value = kind elseif kind == OPERATION_VISIT then value = 1 end
-  return homes.admits(index, metric, value, session, seq, is_forwarded, others)
+  return homes.is_admitted(index, metric, value, session, seq, is_forwarded, others)
 end
 
 -- @return the outcomes, a byte each; nil if one reaches a milestone and the gateway has to name the operations
@@ -162,7 +162,7 @@ local function apply()
       end
       if kind < OPERATION_COUNT and value > 0 then on = values[states_at + value] end
       if kind == OPERATION_VISIT then i = i + 2 end
-      if has_homes and not is_duplicate and home_states[index] then
+      if has_homes and not is_duplicate and (home_states[index] or homes.has_awaited) then
         is_elsewhere = not is_admitted(i, kind, index, metric, value, session and values[sessions_at + session] or '', seq or 0, is_forwarded)
       end
       if session and not is_duplicate and not is_elsewhere then values[seqs_at + session] = seq end

@@ -29,7 +29,7 @@ function home_changes.record(index)
   list[#list + 1], list[#list + 2] = hybrid_clock.stamp_text(hybrid_clock.now(0)), posts.names[index]
 end
 
--- What may fail fails here, before anything is written.
+-- Reads what `write` needs: a call that may fail fails here, before anything is written.
 function home_changes.prepare()
   if bucket.own_region < 0 then return end
   if homes.has_any then homes.prepare() end

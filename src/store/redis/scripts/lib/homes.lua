@@ -8,6 +8,8 @@ local homes = {
   has_any = false,
   -- By index of the post and metric: see `unpack_states`.
   states = {},
+  -- Whether operations of the batch wait for earlier ones of their sessions.
+  has_awaited = false,
 }
 -- Name of this region, and those of all others; `names` until they are needed.
 local names, own_region, peers
@@ -25,6 +27,8 @@ local vector
 local generation, generation_started_ms, has_new_generation = 1, 0, false
 -- By session and region: marks that this call sets.
 local new_marks, new_marks_count = {}, 0
+-- By session: the region of all its operations in the batch that are ELSEWHERE, false if there are several or they wait here.
+local awaited = {}
 
 -- Creates what each call about a bucket with homes needs: see lib/milestones.lua.
 local function create_functions()
@@ -93,6 +97,7 @@ local function create_functions()
     homes.has_any = field and true
     for index in pairs(states) do states[index] = nil end
     changed, vector, new_marks, new_marks_count, has_new_generation = {}, nil, {}, 0, false
+    awaited, homes.has_awaited = {}, false
     post_count, listed, generation, generation_started_ms = 0, {}, 1, 0
     if not field then return end
     local values = { unpack_values(field) }
@@ -146,7 +151,7 @@ local function create_functions()
   end
 
   -- Whether this region has everything that another one counted before it confirmed the home: see isConfirmedBy in home-rules.ts.
-  local function is_confirmed_by(region, state)
+  local function has_merged_confirmation_of(region, state)
     for _, one in ipairs(state.confirmations) do
       if one[1] == region then
         if one[4] ~= state.region or one[5] ~= state.number then return false end
@@ -158,24 +163,37 @@ local function create_functions()
     return false
   end
 
-  local function is_confirmed(state)
-    parse_names()
-    if state.region ~= own_region then return false end
-    replication_state.unpack_state()
-    for _, peer in ipairs(peers) do
-      if not replication_state.is_synced_from(peer) then return false end
-    end
+  local function has_confirmation_of(peer, state)
+    -- An incarnation that has lost something may have lost another home.
+    if not replication_state.is_synced_from(peer) then return false end
     if state.mode == HOME_ORDER and state.is_effective == 1 then return true end
     vector = vector or version_vector.unpack_vector(call('HGET', bucket.key, FIELD_VERSION_VECTOR))
+    return has_merged_confirmation_of(peer, state)
+  end
+
+  -- @return the regions that have not confirmed that this one decides; none where it does not
+  function homes.list_unconfirmed(state)
+    local list = {}
+    if state.region ~= homes.own_region() or state.mode == HOME_RELEASED then return list end
+    replication_state.unpack_state()
     for _, peer in ipairs(peers) do
-      if not is_confirmed_by(peer, state) then return false end
+      if not has_confirmation_of(peer, state) then list[#list + 1] = peer end
+    end
+    return list
+  end
+
+  local function has_all_confirmations(state)
+    if state.region ~= homes.own_region() then return false end
+    replication_state.unpack_state()
+    for _, peer in ipairs(peers) do
+      if not has_confirmation_of(peer, state) then return false end
     end
     return true
   end
 
   -- @return whether all have confirmed the home, and notes it
   local function becomes_effective(index, state)
-    if not is_confirmed(state) then return false end
+    if not has_all_confirmations(state) then return false end
     if state.is_effective == 0 then state.is_effective, changed[index] = 1, true end
     return true
   end
@@ -260,11 +278,23 @@ local function create_functions()
     end
   end
 
-  -- @return the region that has to do an operation whose outcome was ELSEWHERE; nil: it has to wait here
-  function homes.find_target(index, metric, session, seq)
-    local state = homes.find(index, metric)
-    if not state then return nil end
-    return session ~= '' and find_forwarded(state, session, seq) or (is_frozen(state) and state.region or nil)
+  -- @param others  metrics that an operation puts off
+  -- @return the metric that makes it an operation of another region
+  local function find_frozen(index, metric, others)
+    if is_frozen(homes.find(index, metric)) then return metric end
+    for _, other in ipairs(others) do
+      if is_frozen(homes.find(index, other)) then return other end
+    end
+  end
+
+  -- @param session  its key in decimal, empty for none
+  -- @return the region that has to do an operation that is not admitted, false: it has to wait here
+  function homes.forward_to(index, metric, session, seq, is_forwarded, others)
+    local frozen = find_frozen(index, metric, others)
+    local state = homes.find(index, frozen or metric)
+    if not state then return false end
+    local is_new = session == '' or is_forwarded
+    return not is_new and find_forwarded(state, session, seq) or (frozen and state.region) or false
   end
 
   -- Begins a generation of forward marks if the current one is old or full: see lib/marks.lua.
@@ -279,9 +309,8 @@ local function create_functions()
   -- @param session  its key in decimal, empty for none
   -- @param others   metrics that it puts off
   local function is_elsewhere(index, metric, session, seq, is_forwarded, others)
-    local frozen, found = is_frozen(homes.find(index, metric)) and metric, nil
-    for _, other in ipairs(others) do frozen = frozen or (is_frozen(homes.find(index, other)) and other) end
-    found = homes.find(index, frozen or metric)
+    local frozen = find_frozen(index, metric, others)
+    local found = homes.find(index, frozen or metric)
     if not found or session == '' then return frozen and true end
     if not is_forwarded and find_forwarded(found, session, seq) then return true end
     if not frozen then return false end
@@ -300,9 +329,8 @@ local function create_functions()
     return false
   end
 
-  -- Whether an operation that is no duplicate may be applied here: see `admits` in milestone-homes.ts.
-  -- @param value  what it may add
-  function homes.admits(index, metric, value, session, seq, is_forwarded, others)
+  -- @param value  what an operation may add. See `admits` in milestone-homes.ts
+  local function admits(index, metric, value, session, seq, is_forwarded, others)
     if is_elsewhere(index, metric, session, seq, is_forwarded, others) then return false end
     local state = homes.find(index, metric)
     if not state then return true end
@@ -314,7 +342,19 @@ local function create_functions()
     if #state.starts == 0 then return true end
     local armed = milestones.read_state(index, metric)
     local least = armed and armed.armed[1]
-    return not least or least > total + value or is_confirmed(state)
+    return not least or least > total + value or has_all_confirmations(state)
+  end
+
+  -- Whether an operation that is no duplicate may be applied here, and no earlier one of its session in the batch is ELSEWHERE: see apply.ts.
+  function homes.is_admitted(index, metric, value, session, seq, is_forwarded, others)
+    local region = awaited[session]
+    local must_wait = region ~= nil and (not region or region ~= homes.forward_to(index, metric, session, seq, is_forwarded, others))
+    if not must_wait and admits(index, metric, value, session, seq, is_forwarded, others) then return true end
+    if session ~= '' then
+      local own = region ~= false and homes.forward_to(index, metric, session, seq, is_forwarded, others)
+      awaited[session], homes.has_awaited = (region == nil or region == own) and own, true
+    end
+    return false
   end
 
   -- Reads what `write` needs: see lib/milestones.lua. @return whether there is something to be written

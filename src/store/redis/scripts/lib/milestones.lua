@@ -1,7 +1,7 @@
 -- scripts/lib/milestones.lua: milestones of the bucket's metrics; the meaning is that of milestones.ts and milestone-records.ts. A bucket
 -- without the field `milestones` has none, and pays nothing but reading that field.
 -- @needs bucket keys server-time post-record posts publish
--- @constants VALUES_AT_ONCE REACHED_BY_ADD RECORD_VALUES FIELD_MILESTONES KEY_COUNTS_CHANNEL KEY_MILESTONES KEY_MILESTONE_RECORDS
+-- @constants VALUES_AT_ONCE REACHED_BY_ADD MILESTONES_MAX RECORD_VALUES FIELD_MILESTONES KEY_COUNTS_CHANNEL KEY_MILESTONES KEY_MILESTONE_RECORDS
 -- @constants KEY_PROVISIONAL_MILESTONES
 local milestones = {
   -- Whether the bucket has milestones, and whether a post of the current batch has one that is armed.
@@ -283,12 +283,16 @@ local function create_readers()
       if #theirs == 0 then return end
       local state, own, news_by_n, first = ensure_state(index, metric), {}, {}, {}
       milestones.each_record(read_stored(index, metric, state) .. (state.new_records or ''), function(record) own[#own + 1] = record end)
+      local room = MILESTONES_MAX - #own
       for _, record in ipairs(theirs) do
         local n, is_known, is_first = record[N], false, true
         for _, one in ipairs(own) do
           if one[N] == n then is_known, is_first = is_known or one[IS_FINAL] == 1 or record[IS_FINAL] == 0, false end
         end
-        if not is_known then news_by_n[n], first[n] = record, is_first end
+        if not is_known and (not is_first or room > 0) then
+          news_by_n[n], first[n] = record, is_first
+          if is_first then room = room - 1 end
+        end
       end
       if not next(news_by_n) then return end
       local kept, of_post = {}, news[index] or {}
@@ -297,6 +301,11 @@ local function create_readers()
       end
       for n, record in pairs(news_by_n) do
         kept[#kept + 1] = pack(unpack(record))
+        -- The next collect finds it to be final.
+        if bucket.is_recording and record[IS_FINAL] == 1 then
+          provisional[provisional_last + 1], provisional[provisional_last + 2] = 0, format('%s %d #%.0f', posts.names[index], metric, n)
+          provisional_last = provisional_last + 2
+        end
         if first[n] then of_post[#of_post + 1] = format('%.0f,%.0f,%.0f,%.0f', metric, n, record[VERSION_AFTER], record[AT]) end
       end
       list_changed(index, metric, state)
