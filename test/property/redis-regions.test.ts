@@ -130,19 +130,23 @@ async function compare(kind: Kind, seed: number): Promise<RegionHomes['seen']> {
   return world.homes.seen;
 }
 
+const seen = { reached: 0, forwarded: 0 };
+
 describe(`regions in Redis (TEST_SEED=${SEED})`, () => {
   it.each(kinds.map(([name, kind], i) => [name, kind, SEED + i * HISTORIES_WITH_HOMES] as const))(
     `regions in Redis equal the reference in histories of ${STEPS_A_HISTORY} steps about %s`,
     async (_, kind, first) => {
-      const seen = { reached: 0, forwarded: 0 };
       const histories = kind.homes === true ? HISTORIES_WITH_HOMES : HISTORIES;
       for (let seed = first; seed < first + histories; seed++) {
         const { reached, forwarded } = await compare(kind, seed);
         seen.reached += reached;
         seen.forwarded += forwarded;
       }
-      if (kind.homes === true) for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0);
     },
     LIMIT_MS,
   );
+
+  it('histories about milestones reach some, and have operations for other regions', () => {
+    for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0);
+  });
 });
