@@ -25,7 +25,7 @@ const IS_MISSED = 16;
 const IS_FINAL = 32;
 
 /** Least length of an item of each list. */
-export const HOME_BYTES = 3;
+const HOME_BYTES = 3;
 const CONFIRMATION_BYTES = 9;
 const RECORD_BYTES = 12;
 
