@@ -1,0 +1,77 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
+import type { Redis } from 'ioredis';
+import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
+import { VIEWS } from '../../src/counters/metrics.js';
+import type { HomeMode } from '../../src/counters/milestones.js';
+import { APPLIED, ELSEWHERE } from '../../src/counters/operation.js';
+import type { Delta } from '../../src/counters/replication/delta.js';
+import type { RedisStore } from '../../src/store/redis/redis-store.js';
+import { BUCKETS, key, METRICS, postIn, Producer, START_MS, view } from '../contract/operations.js';
+import { applied } from '../contract/store-under-test.js';
+import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
+import { makeMilestonesFinal, openRedisStore } from '../support/redis-store.js';
+
+const POST = postIn(0);
+const SESSION = key(9);
+
+let server: RedisServer;
+let client: Redis;
+let store: RedisStore;
+let producer: Producer;
+
+async function open(peers: readonly string[]): Promise<void> {
+  store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, region: 'eu', peers });
+}
+
+beforeAll(async () => {
+  server = await startRedis();
+  client = server.client();
+});
+afterAll(stopRedis);
+beforeEach(async () => {
+  await client.flushall();
+  producer = new Producer('prod-one');
+});
+afterEach(() => store.close());
+
+/** Receives from another region which one decides. */
+async function receiveHome(number: number, mode: HomeMode): Promise<void> {
+  const about = { bucket: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, fullSyncReceiver: null };
+  const source = { source: { region: 'us', epoch: 1, nonce: 5 }, startedAtStamp: 0, predecessors: [] };
+  const home = { metric: VIEWS, home: { region: 'us', number, mode }, confirmations: [], reached: [] };
+  const post = { post: POST, updatedAtMs: 0, entries: [], registers: [], members: [], homes: [home] };
+  const delta: Delta = { kind: 'changes', ...about, ...source, posts: [post] };
+  await store.replication!.merge([delta]);
+}
+
+it('a retry of what was forwarded is forwarded again after the release, until its mark has expired', async () => {
+  await open(['us']);
+  await receiveHome(1, 'strict');
+  const operation = view(POST, 1, { session: SESSION, seq: 1 });
+  const send = async (atMs: number): Promise<number> => {
+    const { outcomes } = await applied(store, producer.batch(0, [operation], atMs));
+    return outcomes[0]!;
+  };
+  expect(await send(START_MS)).toBe(ELSEWHERE);
+  await receiveHome(2, 'released');
+  expect(await send(START_MS + MARK_GENERATION_MS)).toBe(ELSEWHERE);
+  expect(await store.milestones.forwardTo([operation])).toEqual(['us']);
+  expect(await client.keys('tc:{0}:forward_marks:*')).toHaveLength(1);
+  expect(await send(START_MS + 2 * MARK_GENERATION_MS)).toBe(APPLIED);
+  expect(await client.keys('tc:{0}:forward_marks:*')).toEqual([]);
+});
+
+it('the region that decided has a record marked as final once no failover can lose it', async () => {
+  await open([]);
+  await store.replication!.acquireLeases(START_MS);
+  await store.milestones.arm(POST, VIEWS, 2, { mode: 'strict' });
+  await applied(store, producer.batch(0, [view(POST, 2)]));
+  const sent = async (): Promise<unknown> => {
+    await store.replication!.acquireLeases(START_MS);
+    const [delta] = await store.replication!.readPosts([POST]);
+    return delta!.posts[0]!.homes![0]!.reached[0]!.isFinal;
+  };
+  expect(await sent()).toBeUndefined();
+  await makeMilestonesFinal([client]);
+  expect(await sent()).toBe(true);
+});
