@@ -1,4 +1,4 @@
-import type { ArmRejection } from '../counters/milestones.js';
+import type { ArmOptions, ArmRejection } from '../counters/milestones.js';
 import type { Metric } from '../counters/metrics.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { MilestoneStore, MilestonesView } from '../store/milestone-store.js';
@@ -10,25 +10,55 @@ interface Armed {
   readonly armed: readonly number[];
 }
 
+/** How a milestone is decided among regions: see ArmOptions. Without other regions none may be given. */
+export interface ArmRequest {
+  readonly mode?: ArmOptions['mode'] | undefined;
+  /** This region. Only if it is given, the region takes over from another one. */
+  readonly home?: string | undefined;
+  readonly from?: number | undefined;
+}
+
+/** The settings that matter to milestones. */
+export interface MilestoneSettings {
+  readonly region: string;
+  readonly peers: readonly unknown[];
+  /** LOG_URL: counts come through a log in this region. */
+  readonly log: unknown;
+}
+
 /** Milestones for operators. */
 export class MilestoneAdministration {
   constructor(
     private readonly store: MilestoneStore,
-    /** The URLs of other regions. */
-    private readonly peers: readonly unknown[],
+    private readonly settings: MilestoneSettings,
   ) {}
 
   /** @throws ProtocolError */
-  async arm(post: string, metric: Metric, n: number): Promise<Armed> {
-    if (this.peers.length > 0) {
-      throw new ProtocolError(
-        'BAD_REQUEST',
-        'with PEERS milestones are not supported yet: arm them in a deployment of one region',
-      );
-    }
-    const result = await rejectUnavailable(this.store.arm(post, metric.index, n));
+  async arm(post: string, metric: Metric, n: number, request: ArmRequest = {}): Promise<Armed> {
+    const options = this.#checkRequest(metric, n, request);
+    const result = await rejectUnavailable(this.store.arm(post, metric.index, n, options));
     if (result.kind === 'armed') return result;
     throw new ProtocolError('CONFLICT', explain(result, metric.name, n));
+  }
+
+  #checkRequest({ name, kind }: Metric, n: number, { mode, home, from }: ArmRequest): ArmOptions | undefined {
+    const { region, peers, log } = this.settings;
+    if (peers.length === 0) {
+      if (mode === undefined && home === undefined && from === undefined) return undefined;
+      throw badRequest('mode, home and from must be left out: this gateway has no PEERS');
+    }
+    const isToggle = kind.storage === 'toggle' && kind.hasMembers && !kind.isUnique;
+    const chosen = mode ?? (isToggle ? 'order' : 'strict');
+    if (chosen === 'order' && !isToggle) throw badRequest(`mode must be strict: ${name} is no toggle`);
+    if (chosen === 'strict' && log !== null)
+      throw badRequest(
+        'mode must be order: with LOG_URL operations cannot be forwarded; arm strict ones without a log',
+      );
+    if (home !== undefined && home !== region)
+      throw badRequest(`home must be ${region}: to make ${home} the home, send the request to a gateway of ${home}`);
+    if (from !== undefined && (chosen === 'order' || from >= n))
+      throw badRequest('from must be below at, and is only for mode strict');
+    return { mode: chosen, ...(from !== undefined && { from }), ...(home !== undefined && { takesOver: true }) };
   }
 
   /** @throws ProtocolError */
@@ -40,6 +70,10 @@ export class MilestoneAdministration {
   read(post: string, metric: Metric): Promise<MilestonesView> {
     return rejectUnavailable(this.store.read(post, metric.index));
   }
+}
+
+function badRequest(message: string): ProtocolError {
+  return new ProtocolError('BAD_REQUEST', message);
 }
 
 function explain(rejection: ArmRejection, metric: string, n: number): string {

@@ -52,7 +52,7 @@ const logAdministration = {
 
 const milestoneAdministration = {
   provide: MilestoneAdministration,
-  useFactory: ({ milestones }: CounterStore, { peers }: Settings) => new MilestoneAdministration(milestones, peers),
+  useFactory: ({ milestones }: CounterStore, settings: Settings) => new MilestoneAdministration(milestones, settings),
   inject: [STORE, SETTINGS],
 };
 

@@ -73,6 +73,9 @@ export const MILESTONE = z.strictObject(
     post: POST_ID,
     metric: z.string('must be the name of a metric'),
     at: wholeNumber(Number.MAX_SAFE_INTEGER),
+    mode: z.enum(['order', 'strict'], 'must be order or strict').optional(),
+    home: z.string('must be the name of this region').max(16, 'must be the name of this region').optional(),
+    from: wholeNumber(Number.MAX_SAFE_INTEGER).optional(),
   },
   `must be ${MILESTONE_BODY_RULE}`,
 );

@@ -137,13 +137,25 @@ describe('a milestone that cannot be armed', () => {
     expect(await arm(gateway.url, last, 'likes', 1)).toMatchObject({ status: 201 });
   });
 
-  it('with PEERS arming is a BAD_REQUEST, and reading works', async () => {
+  it('with PEERS the region that is called becomes the home, and a tally is only armed in strict', async () => {
     const env = { ADMIN_TOKEN, REGION: 'eu', PEERS: 'us=http://127.0.0.1:9', PEER_TOKEN: 'a-token-of-the-regions' };
     const { url } = await startGateway(env);
-    expect(await arm(url, '42', 'views', 9)).toEqual(
-      badRequest('with PEERS milestones are not supported yet: arm them in a deployment of one region'),
+    const put = (more: object): ReturnType<typeof administer> =>
+      administer(url, 'PUT', '', { post: '42', metric: 'views', at: 9, ...more });
+    expect(await put({ mode: 'order' })).toEqual(badRequest('mode must be strict: views is no toggle'));
+    expect(await put({ home: 'us' })).toEqual(
+      badRequest('home must be eu: to make us the home, send the request to a gateway of us'),
     );
-    expect(await readWinners(url, '42', 'views')).toEqual({ armed: [], reached: [] });
+    expect(await put({ from: 9 })).toEqual(badRequest('from must be below at, and is only for mode strict'));
+    expect(await put({})).toMatchObject({ status: 201 });
+    expect(await readWinners(url, '42', 'views')).toEqual({
+      ...{ armed: [9], reached: [], home: 'eu', mode: 'strict', waiting_for: ['us'] },
+    });
+    expect(await put({ metric: 'likes' })).toMatchObject({ status: 201 });
+    expect(await readWinners(url, '42', 'likes')).toMatchObject({ home: 'eu', mode: 'order' });
+    expect(await administer(gateway.url, 'PUT', '', { post: '42', metric: 'views', at: 9, mode: 'strict' })).toEqual(
+      badRequest('mode, home and from must be left out: this gateway has no PEERS'),
+    );
   });
 });
 
@@ -163,8 +175,8 @@ describe('a bad request for milestones', () => {
     ['{"post":"42","metric":"views","at":0}', `at ${AT_RULE}`],
     ['{"post":"42","metric":"views","at":1.5}', `at ${AT_RULE}`],
     [
-      '{"post":"42","metric":"views","at":1,"mode":"strict"}',
-      '"mode" is not a field; expected one of: post, metric, at',
+      '{"post":"42","metric":"views","at":1,"note":"strict"}',
+      '"note" is not a field; expected one of: post, metric, at, mode, home, from',
     ],
   ])('the body %s to be armed is a BAD_REQUEST', async (body, message) => {
     expect(await administer(gateway.url, 'PUT', '', body)).toEqual(badRequest(message));

@@ -12,7 +12,7 @@ function begin() {
   const clock = new SimulatedClock();
   const administration = new MilestoneAdministration(
     new ReferenceStore(METRICS, 4, { region: 'eu', epoch: 1, nonce: 1 }).milestones,
-    [],
+    { region: 'eu', peers: [], log: null },
   );
   return { clock, administration, raffles: new Raffles(administration, VIEWS, clock) };
 }

@@ -15,6 +15,7 @@ import {
 import type { Response } from 'express';
 import { MilestoneAdministration } from '../../admin/milestone-administration.js';
 import { SETTINGS } from '../../config/injection-tokens.js';
+import type { HomeMode } from '../../counters/milestones.js';
 import type { Settings } from '../../config/settings.js';
 import { AdminAuthentication } from '../admin-authentication.js';
 import { parseMilestoneBody, parseMilestoneInQuery, parsePost, parseStoredMetric } from '../parameters.js';
@@ -31,6 +32,12 @@ export interface ArmedResponse {
 export interface WonMilestonesResponse {
   readonly armed: readonly number[];
   readonly reached: readonly WonMilestoneResponse[];
+  /** Only with other regions: the one that decides, or did last, … */
+  readonly home?: string;
+  /** … how, … */
+  readonly mode?: HomeMode;
+  /** … and those that have not confirmed it to this region. Nothing is decided before. */
+  readonly waiting_for?: readonly string[];
 }
 
 /** Milestones for operators: docs/milestones.md. */
@@ -47,9 +54,9 @@ export class MilestoneAdminController {
   /** Responds when it is durable. @throws ProtocolError */
   @Put()
   async arm(@Body() body: unknown, @Res({ passthrough: true }) response: Response): Promise<ArmedResponse> {
-    const { post, metric: name, at } = parseMilestoneBody(body);
+    const { post, metric: name, at, ...request } = parseMilestoneBody(body);
     const metric = parseStoredMetric(name, this.settings.metrics);
-    const { isNew, armed } = await this.milestones.arm(post, metric, at);
+    const { isNew, armed } = await this.milestones.arm(post, metric, at, request);
     if (isNew) {
       response.status(HttpStatus.CREATED);
       // The line about the request does not have its body.
@@ -70,7 +77,8 @@ export class MilestoneAdminController {
   @Get()
   async read(@Query('post') id: unknown, @Query('metric') name: unknown): Promise<WonMilestonesResponse> {
     const metric = parseStoredMetric(name, this.settings.metrics);
-    const { armed, reached } = await this.milestones.read(parsePost(id), metric);
-    return { armed, reached: reached.map(toWon) };
+    const { armed, reached, home, waitingFor } = await this.milestones.read(parsePost(id), metric);
+    const shared = home && { home: home.region, mode: home.mode, waiting_for: waitingFor };
+    return { armed, reached: reached.map(toWon), ...shared };
   }
 }

@@ -38,6 +38,12 @@ const WINNER_FIELDS = {
   epoch: { type: 'integer', description: 'Of the history of the store' },
 } satisfies Schemas;
 
+const HOME_FIELDS = {
+  home: { type: 'string', description: 'Only with other regions: the one that decides, or did last' },
+  mode: { type: 'string', enum: ['order', 'strict', 'released'] },
+  waiting_for: { type: 'array', items: { type: 'string' }, description: 'Regions that have not confirmed the home' },
+} satisfies Schemas;
+
 export function milestoneSchemas(): Schemas {
   const mine = { type: 'boolean' as const, const: true, description: 'Only if the actor of the request reached it' };
   const post = { type: 'string' as const };
@@ -45,10 +51,10 @@ export function milestoneSchemas(): Schemas {
     Milestone: toSchema(MILESTONE),
     ArmedMilestones: object({ post, metric: { type: 'string' }, armed: ARMED }),
     Milestones: object({ armed: ARMED, reached: list(object(REACHED_FIELDS, { missed: MISSED, mine })) }),
-    WonMilestones: object({
-      armed: ARMED,
-      reached: list(object({ ...REACHED_FIELDS, ...WINNER_FIELDS }, { missed: MISSED })),
-    }),
+    WonMilestones: object(
+      { armed: ARMED, reached: list(object({ ...REACHED_FIELDS, ...WINNER_FIELDS }, { missed: MISSED })) },
+      HOME_FIELDS,
+    ),
   };
 }
 
