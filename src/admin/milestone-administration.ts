@@ -11,7 +11,7 @@ interface Armed {
 }
 
 /** How a milestone is decided among regions: see ArmOptions. Without other regions none may be given. */
-export interface ArmRequest {
+interface ArmRequest {
   readonly mode?: ArmOptions['mode'] | undefined;
   /** This region. Only if it is given, the region takes over from another one. */
   readonly home?: string | undefined;
@@ -19,7 +19,7 @@ export interface ArmRequest {
 }
 
 /** The settings that matter to milestones. */
-export interface MilestoneSettings {
+interface MilestoneSettings {
   readonly region: string;
   readonly peers: readonly unknown[];
   /** LOG_URL: counts come through a log in this region. */
