@@ -127,14 +127,24 @@ export class HomeExchange {
   }
 
   #mergeConfirmation(post: string, metric: number, theirs: HomeConfirmation): void {
-    const { region, stamp } = theirs;
+    const { region } = theirs;
     if (region === this.region || !this.bucket.replication.hasRoomFor(region)) return;
     const known = this.get(post, metric).confirmations.find((one) => one.region === region);
-    const order = known === undefined ? 'newer' : compareIncarnations(theirs, known);
-    const isNews =
-      order === 'newer' || (order === 'same' && (isHigher(theirs.home, known!.home) || stamp > known!.stamp));
-    if (!isNews) return;
-    this.#setConfirmation(post, metric, theirs);
+    if (known === undefined || this.#isLater(theirs, known)) this.#setConfirmation(post, metric, theirs);
+  }
+
+  #isLater(theirs: HomeConfirmation, known: HomeConfirmation): boolean {
+    switch (compareIncarnations(theirs, known)) {
+      case 'newer':
+        return true;
+      case 'same':
+        return isHigher(theirs.home, known.home) || theirs.stamp > known.stamp;
+      case 'clash':
+        // Two incarnations took the same epoch by mistake. The one that went on is known from the region itself.
+        return compareIncarnations(theirs, this.bucket.replication.latestIncarnation(theirs.region)) === 'same';
+      default:
+        return false;
+    }
   }
 
   #setConfirmation(post: string, metric: number, confirmation: HomeConfirmation): void {

@@ -34,7 +34,8 @@ local awaited = {}
 local function create_functions()
   are_functions_created = true
   local call, pack, unpack, unpack_values, min = redis.call, cmsgpack.pack, unpack, cmsgpack.unpack, math.min
-  local compare_incarnations, SAME, NEWER = remote_entries.compare_incarnations, remote_entries.SAME, remote_entries.NEWER
+  local compare_incarnations, SAME, NEWER, CLASH =
+    remote_entries.compare_incarnations, remote_entries.SAME, remote_entries.NEWER, remote_entries.CLASH
   local states, compute_total = homes.states, post_record.compute_total
 
   local function parse_names()
@@ -403,6 +404,11 @@ local function create_functions()
     state.confirmations[#state.confirmations + 1] = confirmation
   end
 
+  local function is_latest_incarnation(confirmation)
+    local entry = version_vector.entry_for(vector, confirmation[1])
+    return compare_incarnations(confirmation[2], confirmation[3], entry.latest_epoch, entry.latest_nonce) == SAME
+  end
+
   -- @param theirs  a confirmation of another region
   function homes.merge_confirmation(index, metric, theirs)
     if theirs[1] == homes.own_region() or not version_vector.has_room_for(vector, theirs[1]) then return end
@@ -411,7 +417,9 @@ local function create_functions()
       if known[1] == theirs[1] then
         local order = compare_incarnations(theirs[2], theirs[3], known[2], known[3])
         local is_later = is_higher(theirs[4], theirs[5], { region = known[4], number = known[5] }) or theirs[7] > known[7]
-        if order == NEWER or (order == SAME and is_later) then break end
+        -- Two incarnations took the same epoch by mistake. The one that went on is known from the region itself.
+        local is_latest = order == CLASH and is_latest_incarnation(theirs)
+        if order == NEWER or (order == SAME and is_later) or is_latest then break end
         return
       end
     end
