@@ -1,12 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
-import { VIEWS } from '../../src/counters/metrics.js';
+import { type Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { HomeMode } from '../../src/counters/milestones.js';
-import { APPLIED, ELSEWHERE } from '../../src/counters/operation.js';
+import { APPLIED, ELSEWHERE, type Operation } from '../../src/counters/operation.js';
 import type { Delta } from '../../src/counters/replication/delta.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
-import { BUCKETS, key, METRICS, postIn, Producer, START_MS, view } from '../contract/operations.js';
+import { BUCKETS, key, METRICS, postIn, RULED_METRICS, Producer, START_MS, view } from '../contract/operations.js';
 import { applied } from '../contract/store-under-test.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { makeMilestonesFinal, openRedisStore } from '../support/redis-store.js';
@@ -19,8 +19,8 @@ let client: Redis;
 let store: RedisStore;
 let producer: Producer;
 
-async function open(peers: readonly string[]): Promise<void> {
-  store = await openRedisStore(server.url, { metrics: METRICS, buckets: BUCKETS, region: 'eu', peers });
+async function open(peers: readonly string[], metrics: Metrics = METRICS): Promise<void> {
+  store = await openRedisStore(server.url, { metrics, buckets: BUCKETS, region: 'eu', peers });
 }
 
 beforeAll(async () => {
@@ -35,10 +35,10 @@ beforeEach(async () => {
 afterEach(() => store.close());
 
 /** Receives from another region which one decides. */
-async function receiveHome(number: number, mode: HomeMode): Promise<void> {
+async function receiveHome(number: number, mode: HomeMode, metric = VIEWS): Promise<void> {
   const about = { bucket: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, fullSyncReceiver: null };
   const source = { source: { region: 'us', epoch: 1, nonce: 5 }, startedAtStamp: 0, predecessors: [] };
-  const home = { metric: VIEWS, home: { region: 'us', number, mode }, confirmations: [], reached: [] };
+  const home = { metric, home: { region: 'us', number, mode }, confirmations: [], reached: [] };
   const post = { post: POST, updatedAtMs: 0, entries: [], registers: [], members: [], homes: [home] };
   const delta: Delta = { kind: 'changes', ...about, ...source, posts: [post] };
   await store.replication!.merge([delta]);
@@ -59,6 +59,22 @@ it('a retry of what was forwarded is forwarded again after the release, until it
   expect(await client.keys('tc:{0}:forward_marks:*')).toHaveLength(1);
   expect(await send(START_MS + 2 * MARK_GENERATION_MS)).toBe(APPLIED);
   expect(await client.keys('tc:{0}:forward_marks:*')).toEqual([]);
+});
+
+it('a retry of a choice that was forwarded for the option that it puts off is forwarded again after the release', async () => {
+  await open(['us'], RULED_METRICS);
+  const [yes, no] = ['yes', 'no'].map((name) => RULED_METRICS.byName(name)!.index) as [number, number];
+  await receiveHome(1, 'strict', no);
+  const mark = { session: SESSION, seq: 1 };
+  const choose: Operation = { post: POST, metric: yes, kind: 'set', value: 1, actor: key(1), ...mark };
+  const send = async (): Promise<number> => {
+    const { outcomes } = await applied(store, producer.batch(0, [choose], START_MS));
+    return outcomes[0]!;
+  };
+  expect(await send()).toBe(ELSEWHERE);
+  await receiveHome(2, 'released', no);
+  expect(await send()).toBe(ELSEWHERE);
+  expect(await store.milestones.forwardTo([choose])).toEqual(['us']);
 });
 
 it('the region that decided has a record marked as final once no failover can lose it', async () => {

@@ -21,6 +21,8 @@ export interface HomeRules {
   readonly keepsConfirmation: boolean;
   readonly waitsForSync: boolean;
   readonly keepsForwardMarks: boolean;
+  /** Under which of the metrics that an operation may change, its own first, it is looked up whether it was forwarded before. */
+  readonly forwardedFor: (metrics: readonly number[]) => readonly number[];
 }
 
 export const HOME_RULES: HomeRules = {
@@ -31,6 +33,7 @@ export const HOME_RULES: HomeRules = {
   keepsConfirmation: true,
   waitsForSync: true,
   keepsForwardMarks: true,
+  forwardedFor: (metrics) => metrics,
 };
 
 /**

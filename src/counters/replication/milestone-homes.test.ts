@@ -1,10 +1,10 @@
 import { beforeEach, expect, test } from '@jest/globals';
 import { MemoryBucket } from '../../../test/contract/memory-bucket.js';
-import { key, like, METRICS, START_MS, view } from '../../../test/contract/operations.js';
+import { key, like, METRICS, RULED_METRICS, START_MS, view } from '../../../test/contract/operations.js';
 import { apply, COUNTING_RULES, type CountingRules } from '../apply.js';
-import { LIKES, VIEWS } from '../metrics.js';
+import { LIKES, type Metrics, VIEWS } from '../metrics.js';
 import { APPLIED, DUPLICATE, ELSEWHERE, ON, type Operation } from '../operation.js';
-import { HOME_RULES } from './home-rules.js';
+import { HOME_RULES, type HomeRules } from './home-rules.js';
 import { newReplicationState, ReplicationState } from './replication-state.js';
 
 const ANN = key(1);
@@ -14,9 +14,13 @@ let bucket: MemoryBucket;
 let n: number;
 
 /** Applies the operations as the next batch. @returns their outcomes */
-function outcomes(operations: Operation[], rules: CountingRules = COUNTING_RULES): number[] {
+function outcomes(
+  operations: Operation[],
+  rules: CountingRules = COUNTING_RULES,
+  metrics: Metrics = METRICS,
+): number[] {
   const batch = { bucket: 0, producerId: 'prod-one', batchNumber: ++n, atMs: START_MS, operations };
-  const result = apply(bucket, METRICS, batch, rules);
+  const result = apply(bucket, metrics, batch, rules);
   if (result.kind !== 'applied') throw new Error(result.kind);
   return [...result.outcomes];
 }
@@ -28,10 +32,32 @@ function setHome(post: string, metric: number, region: string): void {
   bucket.homes.exchange.merge(post, { metric, home, confirmations: [], reached: [] });
 }
 
-beforeEach(() => {
+function releaseHome(post: string, metric: number, region: string): void {
+  const home = { region, number: 2, mode: 'released' as const };
+  bucket.homes.exchange.merge(post, { metric, home, confirmations: [], reached: [] });
+}
+
+/** Has an operation of a choice forwarded, because the option that it puts off has a home. @returns its outcome after the release */
+function retryChoice(rules: HomeRules): number {
+  bucket = newBucket(RULED_METRICS, rules);
+  const [yes, no] = ['yes', 'no'].map((name) => RULED_METRICS.byName(name)!.index) as [number, number];
+  const choose: Operation = { post: 'p', metric: yes, kind: 'set', value: 1, actor: ANN, session: SESSION, seq: 1 };
+  setHome('p', no, 'us');
+  expect(outcomes([choose], COUNTING_RULES, RULED_METRICS)).toEqual([ELSEWHERE]);
+  expect(bucket.homes.forwardTo(choose)).toBe('us');
+  releaseHome('p', no, 'us');
+  const [outcome] = outcomes([choose], COUNTING_RULES, RULED_METRICS);
+  if (outcome === ELSEWHERE) expect(bucket.homes.forwardTo(choose)).toBe('us');
+  return outcome!;
+}
+
+function newBucket(metrics: Metrics, rules: HomeRules): MemoryBucket {
   const state = new ReplicationState('eu', newReplicationState(0));
-  const regions = { metrics: METRICS, peers: ['ap', 'us'], rules: HOME_RULES };
-  bucket = new MemoryBucket({ region: 'eu', epoch: 1, nonce: 10 }, state, regions);
+  return new MemoryBucket({ region: 'eu', epoch: 1, nonce: 10 }, state, { metrics, peers: ['ap', 'us'], rules });
+}
+
+beforeEach(() => {
+  bucket = newBucket(METRICS, HOME_RULES);
   n = 0;
 });
 
@@ -70,11 +96,16 @@ test('operations of a session for one region follow each other in a batch, and t
   const regions = [first, second, third, fourth].map((operation) => bucket.homes.forwardTo(operation));
   expect(regions).toEqual(['us', 'us', 'ap', 'us']);
   // The third and the fourth have left no mark: once the region releases, they are counted here.
-  for (const metric of [VIEWS, LIKES]) {
-    const home = { region: 'us', number: 2, mode: 'released' as const };
-    for (const post of ['p', 'q']) bucket.homes.exchange.merge(post, { metric, home, confirmations: [], reached: [] });
-  }
+  for (const metric of [VIEWS, LIKES]) for (const post of ['p', 'q']) releaseHome(post, metric, 'us');
   expect(outcomes([second])).toEqual([ELSEWHERE]);
   expect(outcomes([third])).toEqual([APPLIED]);
   expect(outcomes([fourth])).toEqual([APPLIED]);
+});
+
+test('a retry of a choice that was forwarded for the option that it puts off is forwarded again after the release', () => {
+  expect(retryChoice(HOME_RULES)).toBe(ELSEWHERE);
+});
+
+test('a lookup under its own metric only would have it done a second time', () => {
+  expect(retryChoice({ ...HOME_RULES, forwardedFor: ([own]) => [own!] })).toBe(APPLIED | ON);
 });

@@ -12,7 +12,6 @@ import {
   NOT_SHARED,
   type SharedMilestones,
 } from '../milestones.js';
-import type { Key64 } from '../ids.js';
 import type { Operation } from '../operation.js';
 import { toForwardKey } from './forward-key.js';
 import { HomeExchange } from './home-exchange.js';
@@ -59,12 +58,10 @@ export class ReplicatedHomes implements MilestoneHomes {
 
   /** @returns the region that has to do the operation; `null`: it has to wait here */
   forwardTo(operation: Operation): string | null {
-    const { post, metric, session, seq, isForwarded } = operation;
-    const frozen = this.#findFrozen(operation);
-    const shared = this.bucket.milestones.get(post, frozen ?? metric)?.shared ?? NOT_SHARED;
-    const isNew = session === null || isForwarded === true;
-    const before = isNew ? undefined : this.#findForwarded(shared, session, seq);
-    return before ?? (frozen === undefined ? null : shared.home!.region);
+    const metrics = this.#listChanged(operation);
+    const frozen = this.#findFrozen(operation, metrics);
+    const before = this.#findForwarded(operation, metrics);
+    return before ?? (frozen === undefined ? null : this.exchange.get(operation.post, frozen).home!.region);
   }
 
   /** @returns the regions that have not confirmed that this one decides, of those whose confirmation it needs; none where it does not decide */
@@ -77,25 +74,35 @@ export class ReplicatedHomes implements MilestoneHomes {
 
   /** Whether another region has to do the operation, because it decides, or because it got it before. Notes that it is forwarded. */
   #isElsewhere(operation: Operation): boolean {
-    const { post, metric, session, seq } = operation;
-    const frozen = this.#findFrozen(operation);
-    const { forwardMarks, milestones } = this.bucket;
-    const shared = milestones.get(post, frozen ?? metric)?.shared;
-    if (shared === undefined || session === null) return frozen !== undefined;
-    if (operation.isForwarded !== true && this.#findForwarded(shared, session, seq) !== undefined) return true;
+    const { post, session, seq } = operation;
+    const metrics = this.#listChanged(operation);
+    const frozen = this.#findFrozen(operation, metrics);
+    if (this.#findForwarded(operation, metrics) !== undefined) return true;
     if (frozen === undefined) return false;
-    if (this.rules.keepsForwardMarks) forwardMarks.set(toForwardKey(session, shared.home!.region), seq);
+    const { region } = this.exchange.get(post, frozen).home!;
+    if (session !== null && this.rules.keepsForwardMarks)
+      this.bucket.forwardMarks.set(toForwardKey(session, region), seq);
     return true;
   }
 
-  /** @returns the metric that makes it an operation of another region: its own, or an option that it would put off */
-  #findFrozen({ post, metric, kind, value }: Operation): number | undefined {
-    const putOff = kind === 'set' && value === 1 ? this.metrics.otherOptions[metric]! : [];
-    return [metric, ...putOff].find((one) => this.isFrozen(post, one));
+  /** @returns the metrics that an operation may change: its own, and the options that it would put off */
+  #listChanged({ metric, kind, value }: Operation): readonly number[] {
+    return kind === 'set' && value === 1 ? [metric, ...this.metrics.otherOptions[metric]!] : [metric];
   }
 
-  #findForwarded({ forwardedTo }: SharedMilestones, session: Key64, seq: number): string | undefined {
-    return forwardedTo.find((region) => seq <= this.bucket.forwardMarks.get(toForwardKey(session, region)));
+  /** @returns the metric that makes it an operation of another region */
+  #findFrozen({ post }: Operation, metrics: readonly number[]): number | undefined {
+    return metrics.find((one) => this.isFrozen(post, one));
+  }
+
+  /** @returns the region that got the operation before, for whichever of its metrics */
+  #findForwarded({ post, session, seq, isForwarded }: Operation, metrics: readonly number[]): string | undefined {
+    if (session === null || isForwarded === true) return undefined;
+    for (const metric of this.rules.forwardedFor(metrics)) {
+      for (const region of this.exchange.get(post, metric).forwardedTo)
+        if (seq <= this.bucket.forwardMarks.get(toForwardKey(session, region))) return region;
+    }
+    return undefined;
   }
 
   /** Whether another region has to do what changes the metric. */

@@ -267,13 +267,19 @@ local function create_functions()
     return keys.track_key(bucket.key .. KEY_FORWARD_MARKS .. number)
   end
 
-  -- @return the region to which an operation was forwarded before, nil if it was not
-  local function find_forwarded(state, session, seq)
-    if #state.forwarded_to == 0 then return nil end
-    local fields = {}
-    for i, region in ipairs(state.forwarded_to) do fields[i] = session .. ' ' .. region end
+  -- @param others  metrics that an operation puts off
+  -- @return the region to which the operation was forwarded before, for whichever of its metrics; nil if it was not
+  local function find_forwarded(index, metric, others, session, seq)
+    local regions, fields = {}, {}
+    for i = 0, #others do
+      local state = homes.find(index, i == 0 and metric or others[i])
+      for _, region in ipairs(state and state.forwarded_to or {}) do
+        regions[#regions + 1], fields[#fields + 1] = region, session .. ' ' .. region
+      end
+    end
+    if #fields == 0 then return nil end
     local current, previous = call('HMGET', marks_key(generation), unpack(fields)), call('HMGET', marks_key(generation - 1), unpack(fields))
-    for i, region in ipairs(state.forwarded_to) do
+    for i, region in ipairs(regions) do
       local mark = new_marks[fields[i]] or tonumber(current[i] or previous[i] or 0)
       if seq <= mark then return region end
     end
@@ -291,11 +297,11 @@ local function create_functions()
   -- @param session  its key in decimal, empty for none
   -- @return the region that has to do an operation that is not admitted, false: it has to wait here
   function homes.forward_to(index, metric, session, seq, is_forwarded, others)
-    local frozen = find_frozen(index, metric, others)
-    local state = homes.find(index, frozen or metric)
-    if not state then return false end
     local is_new = session == '' or is_forwarded
-    return not is_new and find_forwarded(state, session, seq) or (frozen and state.region) or false
+    local before = not is_new and find_forwarded(index, metric, others, session, seq)
+    if before then return before end
+    local frozen = find_frozen(index, metric, others)
+    return frozen and homes.find(index, frozen).region or false
   end
 
   -- Begins a generation of forward marks if the current one is old or full: see lib/marks.lua.
@@ -310,12 +316,11 @@ local function create_functions()
   -- @param session  its key in decimal, empty for none
   -- @param others   metrics that it puts off
   local function is_elsewhere(index, metric, session, seq, is_forwarded, others)
+    local is_new = session == '' or is_forwarded
+    if not is_new and find_forwarded(index, metric, others, session, seq) then return true end
     local frozen = find_frozen(index, metric, others)
-    local found = homes.find(index, frozen or metric)
-    if not found or session == '' then return frozen and true end
-    if not is_forwarded and find_forwarded(found, session, seq) then return true end
-    if not frozen then return false end
-    local field = session .. ' ' .. found.region
+    if not frozen or session == '' then return frozen and true end
+    local field = session .. ' ' .. homes.find(index, frozen).region
     if not new_marks[field] then new_marks_count = new_marks_count + 1 end
     new_marks[field] = seq
     return true
