@@ -16,6 +16,8 @@ export interface RemoteRequest {
   readonly path: string;
   /** JSON; `null`: none. */
   readonly body: string | null;
+  /** Names of fields and parameters that the command line gives as flags: an error about one names its flag. */
+  readonly flags?: readonly string[];
 }
 
 /** A command that a running gateway carries out. */
@@ -29,13 +31,15 @@ interface RemoteCommand {
   readonly operands?: readonly string[];
   /** Flags without a value, which become parameters of the request. */
   readonly switches?: readonly string[];
-  /** Flags with a value, which become parameters of the request. */
+  /** Flags with a value, which become parameters of the request, or fields of its body if it is a PUT. */
   readonly parameters?: readonly string[];
 }
 
 /** The operands of a milestone. */
 const MILESTONE = ['post', 'metric', 'at'];
 const EXAMPLE = ['42', 'views', '1000000'];
+/** Fields of a body that are numbers. */
+const NUMBERS: ReadonlySet<string> = new Set(['at', 'from']);
 
 export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
   {
@@ -67,8 +71,11 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     name: 'milestones arm',
     method: 'PUT',
     path: '/admin/milestones',
-    summary: 'Record the operation with which the count of a post first reaches a number',
+    summary:
+      'Record the operation with which the count of a post first reaches a number. Only with PEERS: --mode order or strict; --from: the count ' +
+      'from which strict regions forward; --home: the region of the gateway, to take over from another one',
     operands: MILESTONE,
+    parameters: ['mode', 'from', 'home'],
   },
   {
     name: 'milestones disarm',
@@ -81,7 +88,9 @@ export const REMOTE_COMMANDS: readonly RemoteCommand[] = [
     name: 'milestones list',
     method: 'GET',
     path: '/admin/milestones',
-    summary: 'List the milestones of a count: those that are armed, and those that were reached, with their winners',
+    summary:
+      'List the milestones of a count: those that are armed, and those that were reached, with their winners; with PEERS also which region ' +
+      'decides, how, and for which ones it waits',
     operands: ['post', 'metric'],
   },
   { name: 'sink off', path: '/admin/sinks/off', summary: 'Stop recording changes for sinks, when SINK_URL is gone' },
@@ -125,14 +134,14 @@ export function parseCommandLine(args: readonly string[]): Command {
 function parseRequest(command: RemoteCommand, args: readonly string[]): Command {
   const { path, method = 'POST', switches = [], parameters = [] } = command;
   const { operands, flags } = splitOperands(command, args);
-  const names = new Map([
-    [URL_FLAG, 'url'],
-    ...[...switches, ...parameters].map((name) => [`--${name}`, name] as const),
-  ]);
+  const named = [...switches, ...parameters];
+  const names = new Map([[URL_FLAG, 'url'], ...named.map((name) => [`--${name}`, name] as const)]);
   const { url = null, ...given } = parseFlags(flags, names);
-  const query = new URLSearchParams(method === 'PUT' ? given : { ...operands, ...given }).toString();
-  const body = method === 'PUT' ? JSON.stringify(operands, toNumber) : null;
-  return { kind: 'request', method, path: query === '' ? path : `${path}?${query}`, body, url };
+  const fields = { ...operands, ...given };
+  const isPut = method === 'PUT';
+  const query = isPut ? '' : new URLSearchParams(fields).toString();
+  const body = isPut ? JSON.stringify(fields, toNumber) : null;
+  return { kind: 'request', method, path: query === '' ? path : `${path}?${query}`, body, flags: named, url };
 }
 
 function splitOperands(
@@ -158,7 +167,7 @@ export function describeOperands(operands: readonly string[] = []): string {
 
 /** A replacer of JSON. The gateway checks the number; a text that is none stays as it is. */
 function toNumber(key: string, value: unknown): unknown {
-  return key === 'at' && typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
+  return NUMBERS.has(key) && typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
 }
 
 /** Without a name the command is `start`. A name has one or two texts. */

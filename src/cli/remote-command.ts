@@ -28,7 +28,7 @@ export async function runRemotely(
     throw new Error("ADMIN_TOKEN has a space, a line break or a character that is not ASCII: set it to the gateway's");
   }
   const response = await send(base, request, token);
-  if (!response.ok) throw new Error(await describeRejection(response, request.path));
+  if (!response.ok) throw new Error(await describeRejection(response, request));
   if (request.method !== 'POST') {
     const text = await response.text();
     print(text === '' ? '{"done":true}' : text);
@@ -68,13 +68,15 @@ async function send(base: string, { method, path, body }: RemoteRequest, token: 
   }
 }
 
-async function describeRejection(response: Response, path: string): Promise<string> {
+async function describeRejection(response: Response, { path, flags = [] }: RemoteRequest): Promise<string> {
   if (response.status === 404) {
     return `${new URL(response.url).origin} has no ${path}: name the gateway's OPS_PORT if it has one, else its BASE_PATH`;
   }
   const text = await response.text();
   try {
-    return describe(JSON.parse(text) as Rejection);
+    const rejection = JSON.parse(text) as Rejection;
+    const isFlag = flags.some((name) => rejection.message.startsWith(`${name} `));
+    return describe(isFlag ? { ...rejection, message: `--${rejection.message}` } : rejection);
   } catch {
     return `the response had status ${response.status} and no error of a gateway: is there a proxy in between?`;
   }

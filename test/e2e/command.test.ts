@@ -56,6 +56,11 @@ describe('the command tallycast', () => {
     ],
     [['milestones', 'arm', '42', 'views'], 'milestones arm needs POST METRIC AT, such as 42 views 1000000\n'],
     [['milestones', 'list', '42', '--url=x'], 'milestones list needs POST METRIC, such as 42 views\n'],
+    [
+      ['milestones', 'arm', '42', 'views', '9', '--mod=order'],
+      'unknown flag --mod; did you mean --mode? See tallycast --help\n',
+    ],
+    [['milestones', 'arm', '42', 'views', '9', '--from'], '--from needs a value: --from VALUE\n'],
     [['milestones', 'list', '42', 'views', '7'], 'unexpected 7: a gateway is given as --url http://127.0.0.1:3000\n'],
     [['sink', 'adpot'], 'unknown command sink adpot; did you mean sink adopt? See tallycast --help\n'],
     [['sink', 'off', '--ulr', 'x'], 'unknown flag --ulr; did you mean --url? See tallycast --help\n'],

@@ -71,7 +71,7 @@ describe('tallycast log', () => {
     expect(parseLines(await runLogCommand('dead'))).toEqual([shares, other, { done: true, listed: 2 }]);
     expect(parseLines(await runLogCommand('dead', '--limit', '1'))).toEqual([shares, { done: true, listed: 1 }]);
     expect(await runLogCommand('dead', '--limit=0')).toEqual({
-      ...{ status: 1, stdout: '', stderr: 'BAD_REQUEST: limit must be a whole number from 1 to 999999\n' },
+      ...{ status: 1, stdout: '', stderr: 'BAD_REQUEST: --limit must be a whole number from 1 to 999999\n' },
     });
   });
 

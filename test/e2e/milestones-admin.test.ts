@@ -10,6 +10,9 @@ import { until } from '../support/until.js';
 const BUCKETS = 64;
 const POST_RULE = 'must be a string of 1 to 64 characters out of A-Z a-z 0-9 _ . : -, other than . and ..';
 const AT_RULE = 'must be a whole number from 1 to 9007199254740991';
+const PEER_TOKEN = 'a-token-of-all-the-regions';
+/** A region whose only peer does not answer. */
+const REGION_EU = { ADMIN_TOKEN, REGION: 'eu', PEERS: 'us=http://127.0.0.1:9', PEER_TOKEN };
 
 let gateway: GatewayProcess;
 
@@ -138,8 +141,7 @@ describe('a milestone that cannot be armed', () => {
   });
 
   it('with PEERS the region that is called becomes the home, and a tally is only armed in strict', async () => {
-    const env = { ADMIN_TOKEN, REGION: 'eu', PEERS: 'us=http://127.0.0.1:9', PEER_TOKEN: 'a-token-of-the-regions' };
-    const { url } = await startGateway(env);
+    const { url } = await startGateway(REGION_EU);
     const put = (more: object): ReturnType<typeof administer> =>
       administer(url, 'PUT', '', { post: '42', metric: 'views', at: 9, ...more });
     expect(await put({ mode: 'order' })).toEqual(badRequest('mode must be strict: views is no toggle'));
@@ -239,6 +241,40 @@ describe('commands for milestones', () => {
         stderr: `BAD_REQUEST: at ${AT_RULE}\n`,
       });
     }
+  });
+});
+
+describe('commands for milestones with PEERS', () => {
+  let url = '';
+
+  beforeAll(async () => {
+    ({ url } = await startGateway(REGION_EU));
+  });
+
+  const milestones = (...args: string[]) => runCommand(['milestones', ...args], { ADMIN_TOKEN, TALLYCAST_URL: url });
+
+  it('with PEERS commands give mode, home and from, and list which regions the home waits for', async () => {
+    const armed = async (metric: string, at: string, ...flags: string[]): Promise<unknown> =>
+      JSON.parse((await milestones('arm', '42', metric, at, ...flags)).stdout);
+    const list = async (metric: string): Promise<unknown> =>
+      JSON.parse((await milestones('list', '42', metric)).stdout);
+    expect(await armed('views', '90', '--mode', 'strict', '--from=7')).toMatchObject({ armed: [90] });
+    expect(await list('views')).toEqual({ armed: [90], reached: [] });
+    expect(await armed('views', '91', '--from', '89')).toMatchObject({ armed: [90, 91] });
+    expect(await armed('likes', '9', '--mode=order', '--home=eu')).toMatchObject({ armed: [9] });
+    expect(await list('likes')).toEqual({ armed: [9], reached: [], home: 'eu', mode: 'order', waiting_for: ['us'] });
+  });
+
+  it.each([
+    [['--mode', 'order'], '--mode must be strict: views is no toggle'],
+    [['--mode', 'loose'], '--mode must be order or strict'],
+    [['--home', 'us'], '--home must be eu: to make us the home, send the request to a gateway of us'],
+    [['--from', '9'], '--from must be below at, and is only for mode strict'],
+    [['--from', 'soon'], `--from ${AT_RULE}`],
+  ])('with PEERS the flags %j of a view are rejected with the name of the flag', async (flags, message) => {
+    expect(await milestones('arm', '42', 'views', '9', ...flags)).toEqual({
+      ...{ status: 1, stdout: '', stderr: `BAD_REQUEST: ${message}\n` },
+    });
   });
 });
 
