@@ -18,9 +18,10 @@
 --            3 (it was reached before), 4 (as many are armed as may be), 5 (armed and reached), 6 (armed in the bucket)
 --            7 (elsewhere), the region that is the home
 --            8 (others of the metric have another mode), this mode
--- @include bucket keys server-time incarnation hybrid-clock replication-state post-record posts milestones homes home-changes
+-- @include bucket keys server-time hybrid-clock post-record posts milestones milestone-records homes
+-- @include home-decisions home-changes
 -- @constants ARM_ARMED ARM_ELSEWHERE ARM_FULL_ARMED ARM_FULL_BUCKET ARM_FULL_MILESTONES ARM_MODE ARM_PASSED ARM_REACHED ARM_REPEATED
--- @constants ARMED_MAX ARMED_PER_BUCKET_MAX MILESTONES_MAX HOME_ORDER HOME_RELEASED HOME_STRICT KEY_MILESTONES
+-- @constants ARMED_MAX ARMED_PER_BUCKET_MAX MILESTONES_MAX HOME_ORDER HOME_RELEASED HOME_STRICT
 -- @constants KEY_PROVISIONAL_MILESTONES
 local call, pack = redis.call, cmsgpack.pack
 local name, metric, n = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -31,7 +32,8 @@ local field = home_changes.open(ARGV[4], function() return stamp end)
 if bucket.own_region >= 0 then stamp = hybrid_clock.now(server_time.now_ms()) end
 milestones.open(field or pack(0))
 milestones.create_writers()
-homes.open()
+milestone_records.create()
+home_decisions.open(true)
 posts.names[1] = name
 posts.records[1] = post_record.decode(call('HGET', posts.chunk_key(name), name))
 if homes.has_any then homes.read(1) end
@@ -55,12 +57,12 @@ end
 
 -- @return the reply, nil if it is armed now
 local function find_rejection()
-  if state.record_count > 0 and milestones.has_record(milestones.read_records(name, metric), n) then return pack(ARM_REACHED) end
+  if state.record_count > 0 and milestone_records.has(milestone_records.read(name, metric), n) then return pack(ARM_REACHED) end
   if total >= n then return pack(ARM_PASSED, total) end
   if #armed >= ARMED_MAX then return pack(ARM_FULL_ARMED) end
   if #armed + state.record_count >= MILESTONES_MAX then return pack(ARM_FULL_MILESTONES) end
   local provisional_count = call('ZCARD', keys.track_key(bucket.key .. KEY_PROVISIONAL_MILESTONES))
-  if milestones.armed_count() + provisional_count >= ARMED_PER_BUCKET_MAX then return pack(ARM_FULL_BUCKET) end
+  if milestones.armed_count + provisional_count >= ARMED_PER_BUCKET_MAX then return pack(ARM_FULL_BUCKET) end
 end
 
 local function is_armed(wanted)
@@ -81,9 +83,9 @@ local function change_home()
   end
   home.starts = starts
   if mode == HOME_STRICT then
-    homes.claim_from(1, metric, total)
+    home_decisions.claim_from(1, metric, total)
   elseif home.region ~= homes.own_region() or home.mode ~= HOME_ORDER then
-    homes.set_home(1, metric, HOME_ORDER)
+    home_decisions.set_home(1, metric, HOME_ORDER)
   end
 end
 

@@ -11,7 +11,7 @@
 -- ARGV[6]  1 if posts are made to count the members that they have, else 0
 -- ARGV[7]  the posts, each once, JSON array
 -- Returns  {index of a post from 1, metric, the members that it counted, the members that it has, the next index …}
--- @include bucket keys incarnation replication-state post-record chunk-growth posts publish changed-posts milestones
+-- @include bucket keys incarnation replication-state post-record chunk-growth posts publish changed-posts milestones reached-milestones
 -- @constants KIND_WITH_MEMBERS TAG_MEMBERS TAGS_PER_METRIC FIELD_CHANGED_POSTS FIELD_MILESTONES KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
 local call, sub = redis.call, string.sub
 local kinds = ARGV[4]
@@ -63,19 +63,19 @@ local function repair(drift, post_count)
   local has_news = false
   if milestones.has_any then
     milestones.read(post_count)
-    has_news = milestones.is_armed and milestones.prepare(changed_count)
+    has_news = milestones.is_armed and reached_milestones.prepare(changed_count)
   end
   local watched_count = publish.filter_watched(changed_count, publish_after)
   keys.assert_slot_local()
   if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
-  if has_news then milestones.write() end
+  if has_news then reached_milestones.write() end
   if new_posts > 0 then bucket.write_sizes() end
   incarnation.write()
   if bucket.own_region >= 0 then replication_state.write() end
   publish.publish_watched(watched_count, publish_after, publish_due)
-  if has_news then milestones.publish(watched_count) end
+  if has_news then reached_milestones.publish(watched_count) end
 end
 
 local sizes, packed_state, milestones_field = replication_state.open_clock(FIELD_CHANGED_POSTS, FIELD_MILESTONES)

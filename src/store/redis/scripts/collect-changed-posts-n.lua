@@ -15,10 +15,10 @@
 --            1 if nothing has changed after these else 0, seq up to which these are all changes
 --            the fields `changed_posts` and `changed_posts_history`
 --            number of posts, for each: its name, its record
---            number of milestones, for each: its post, metric, 12 values of its record (lib/milestones.lua)
+--            number of milestones, for each: its post, metric, values of its record (lib/milestone-records.lua)
 --            for each set with changed members: its post, metric, number of these members; for each: the actor's key in decimal,
 --              1 if it is on else 0
--- @include bucket keys server-time linear-hashing incarnation replication-state msgpack post-record posts changed-posts milestones
+-- @include bucket keys server-time linear-hashing incarnation replication-state msgpack post-record posts changed-posts milestone-records
 -- @include provisional-milestones error-reply
 -- @constants FIELD_CHANGED_POSTS FIELD_CHANGED_POSTS_HISTORY FIELD_MILESTONES KEY_CHANGED_POSTS
 local call, pack, min, match = redis.call, cmsgpack.pack, math.min, string.match
@@ -101,7 +101,7 @@ local function add_milestones(list, last, reached)
   last = count_at
   for i = 1, #reached, 3 do
     local name, metric = reached[i], reached[i + 1]
-    local record = milestones.find_record(milestones.read_records(name, metric), reached[i + 2])
+    local record = milestone_records.find(milestone_records.read(name, metric), reached[i + 2])
     if record then
       list[last + 1], list[last + 2] = name, tonumber(metric)
       for at, value in ipairs(record) do list[last + 2 + at] = value end
@@ -129,8 +129,7 @@ local function collect(i)
     replication_state.open_clock(FIELD_CHANGED_POSTS, FIELD_CHANGED_POSTS_HISTORY, FIELD_MILESTONES)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_state, packed_history)
-  milestones.open(milestones_field)
-  if milestones_field then milestones.create_writers() end
+  if milestones_field then milestone_records.create() end
   local final, provisional = {}, nil
   if not bucket.is_recording then
     changed_posts.start()

@@ -41,7 +41,8 @@
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
 -- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth current-batch posts publish
--- @include marks members record-changes changed-posts milestones homes apply-operations error-reply
+-- @include marks members record-changes changed-posts milestones reached-milestones homes home-decisions forward-marks admission
+-- @include apply-operations error-reply
 -- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE COMMIT_UNNAMED COMMIT_UNSUM
 -- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_MILESTONES FIELD_NONCE FIELD_OLD_MARKS FIELD_OLD_VISIT_MARKS FIELD_RUN_ID FIELD_SIZES
 -- @constants KEY_LOG_POSITIONS KEY_MARKS KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS KEY_VISIT_MARKS
@@ -122,7 +123,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if has_visits then begins_visits, old_visits, old_visits_chunks = read_visits(at_ms) end
   if has_sets then members.read() end
   if is_replicated then record_changes.clear() end
-  if homes.has_any then homes.begin_generation(at_ms) end
+  if homes.has_any then forward_marks.begin_generation(at_ms) end
   local outcomes = apply_operations.apply()
   if not outcomes then return nil end
   local changed_count, new_posts = posts.count_changed(at_ms)
@@ -133,9 +134,9 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if new_visits > 0 then visits.grow(new_visits) end
   if has_sets then members.grow() end
   if is_replicated then record_changes.prepare() end
-  if homes.has_any then homes.note_effective(changed_count) end
-  local has_news = milestones.is_armed and milestones.prepare(changed_count)
-  local has_home_news = homes.has_any and homes.prepare()
+  if homes.has_any then home_decisions.note_effective(changed_count) end
+  local has_news = milestones.is_armed and reached_milestones.prepare(changed_count)
+  local has_home_news, has_forward_marks = homes.has_any and homes.prepare(), homes.has_any and forward_marks.has_changes()
   local watched_count = publish.filter_watched(changed_count, publish_after)
   local due_ms = next_due_ms(publish_due)
   assert_slot_local()
@@ -149,8 +150,9 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if has_visits then visits.write() end
   if has_sets then members.write() end
   if is_replicated then record_changes.write(hybrid_clock.now(at_ms)) end
-  if has_news then milestones.write() end
+  if has_news then reached_milestones.write() end
   if has_home_news then homes.write() end
+  if has_forward_marks then forward_marks.write() end
   local begins_day = write_number(producers, previous_producers, outcomes, is_new_producer)
   if begins or begins_day or new_posts > 0 or new_sessions > 0 then bucket.write_sizes() end
   if begins_visits or new_visits > 0 then bucket.write_visit_marks() end
@@ -161,7 +163,7 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if watched_count > 0 then
     publish.publish_watched(watched_count, publish_after, publish_due)
     due_ms = next_due_ms(publish_due)
-    if has_news then milestones.publish(watched_count) end
+    if has_news then reached_milestones.publish(watched_count) end
   end
   return outcomes, due_ms
 end
@@ -173,7 +175,8 @@ local function open(key)
     bucket.set_sizes(sizes)
     changed_posts.open(packed_state)
     milestones.open(milestones_field)
-    homes.open()
+    home_decisions.open(false)
+    admission.open()
     return
   end
   local fields = call('HMGET', key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES, FIELD_CHANGED_POSTS, FIELD_MILESTONES)

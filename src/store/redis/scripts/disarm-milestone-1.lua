@@ -10,7 +10,8 @@
 -- ARGV[6]  its metric
 -- ARGV[7]  the total at which the milestone is reached
 -- Returns  1 if it was armed, else 0
--- @include bucket keys server-time incarnation hybrid-clock replication-state posts milestones homes home-changes
+-- @include bucket keys server-time hybrid-clock posts milestones homes home-decisions
+-- @include home-changes
 -- @constants FIELD_MILESTONES KEY_MILESTONES
 local call = redis.call
 local name, metric, n = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -53,14 +54,14 @@ local function change_home(armed)
     if start[1] ~= n then starts[#starts + 1] = start end
   end
   homes.ensure(1, metric).starts = starts
-  if #armed == 0 then homes.release(1, metric) end
+  if #armed == 0 then home_decisions.release(1, metric) end
 end
 
 local by_metric, was_armed = {}, false
 milestones.open(field)
 if field then
   milestones.create_writers()
-  homes.open()
+  home_decisions.open(false)
   by_metric = milestones.unpack_states(call('HGET', keys.track_key(key), name))
   was_armed = by_metric[metric] and remove(by_metric[metric].armed) or false
   if was_armed and homes.has_any then change_home(by_metric[metric].armed) end

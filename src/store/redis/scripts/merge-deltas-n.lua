@@ -27,7 +27,7 @@
 --              basis (0: a register, 1: members, 2: members of a repair)
 --            for each predecessor of the source: epoch, nonce
 --            for each home: index of its post, metric, region, number, mode; number of confirmations, for each: region, epoch, nonce, the
---              home's region, number and mode, stamp; number of records, their values (lib/milestones.lua)
+--              home's region, number and mode, stamp; number of records, their values (lib/milestone-records.lua)
 --          Indices begin at 1; entries, toggles and homes are in the order of their posts
 -- Returns  for each fragment a string: "-" and an error; or msgpack values:
 --            1 if the source's incarnation was rejected, else 0
@@ -38,7 +38,7 @@
 --              number of changed posts, for each: its index, version, ms of its last change, viewers, total of each metric
 --              number of changed toggles, for each: its index, 1 if it is on else 0
 -- @include bucket keys incarnation hybrid-clock replication-state version-vector msgpack post-record chunk-growth posts publish members
--- @include toggle-log spill-toggle-log remote-entries changed-posts milestones homes merge-delta error-reply
+-- @include toggle-log spill-toggle-log remote-entries changed-posts milestones reached-milestones homes home-decisions merge-delta error-reply
 -- @constants FIELD_CHANGED_POSTS FIELD_MILESTONES FIELD_VERSION_VECTOR
 -- @constants KEY_CHANGE_FEED KEY_LOCAL_LOG KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_REMOTE_LOG KEY_VIEWERS
 local call, pack, min, max = redis.call, cmsgpack.pack, math.min, math.max
@@ -174,7 +174,7 @@ local function merge(is_same)
   if milestones.has_any then
     milestones.read(counts.posts)
     if homes.has_any then homes.read(counts.posts) end
-    homes.set_vector(fragment.vector)
+    home_decisions.set_vector(fragment.vector)
   end
   local toggled, toggled_last = merge_delta.merge()
   local changed_count, new_posts = posts.count_changed(0)
@@ -184,8 +184,8 @@ local function merge(is_same)
   update_vector(is_same)
   local has_news, has_home_news = false, false
   if milestones.has_any then
-    if homes.has_any then homes.note_effective(changed_count) end
-    has_news = (milestones.is_armed or homes.has_any) and milestones.prepare(changed_count)
+    if homes.has_any then home_decisions.note_effective(changed_count) end
+    has_news = (milestones.is_armed or homes.has_any) and reached_milestones.prepare(changed_count)
     has_home_news = homes.has_any and homes.prepare()
   end
   local watched_count = publish.filter_watched(changed_count, publish_after)
@@ -196,7 +196,7 @@ local function merge(is_same)
   if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
-  if has_news then milestones.write() end
+  if has_news then reached_milestones.write() end
   if has_home_news then homes.write() end
   if spill then
     spill_toggle_log.write(spill)
@@ -214,7 +214,7 @@ local function merge(is_same)
     publish.publish_watched(watched_count, publish_after, publish_due)
     due_ms = publish.next_due_ms(publish_due)
   end
-  if has_news then milestones.publish_all() end
+  if has_news then reached_milestones.publish_all() end
   return build_reply(changed_count, toggled, toggled_last, due_ms)
 end
 
@@ -240,7 +240,7 @@ local function merge_fragment(i)
   bucket.set_sizes(sizes)
   changed_posts.open(packed_changed_posts)
   milestones.open(milestones_field or (counts.homes > 0 and pack(0)))
-  homes.open()
+  home_decisions.open(counts.homes > 0)
   fragment.vector = version_vector.unpack_vector(packed_vector)
   remote_entries.read_incarnations()
   local entry = version_vector.entry_for(fragment.vector, source.region)

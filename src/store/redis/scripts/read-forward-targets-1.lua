@@ -8,7 +8,7 @@
 -- ARGV[4]  operations, JSON array: for each an array of its post, metric, the session's key in decimal (empty for none), seq, whether another
 --          region has forwarded it, metrics that it puts off
 -- Returns  for each operation the name of a region, empty: it has to wait here
--- @include bucket keys posts milestones homes
+-- @include bucket keys posts milestones homes forward-marks
 -- @constants FIELD_MILESTONES
 bucket.own_region = tonumber(ARGV[2])
 milestones.open(redis.call('HGET', bucket.key, FIELD_MILESTONES))
@@ -18,9 +18,10 @@ local operations, targets = cjson.decode(ARGV[4]), {}
 if homes.has_any then
   for i, operation in ipairs(operations) do posts.names[i] = operation[1] end
   homes.read(#operations)
+  forward_marks.open()
 end
 for i, operation in ipairs(operations) do
-  targets[i] = homes.has_any and homes.forward_to(i, unpack(operation, 2, 6)) or ''
+  targets[i] = homes.has_any and forward_marks.find_target(i, unpack(operation, 2, 6)) or ''
 end
 keys.assert_slot_local()
 return targets

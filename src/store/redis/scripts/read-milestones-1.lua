@@ -9,8 +9,9 @@
 -- ARGV[5]  the post
 -- ARGV[6]  its metric
 -- Returns  msgpack values: time of the server (ms since 1970); how many are armed, these; region (empty: there is none), number and mode of
---          the home; how many regions have not confirmed it, these; and the records: see lib/milestones.lua
--- @include bucket keys server-time incarnation hybrid-clock replication-state posts milestones homes home-changes
+--          the home; how many regions have not confirmed it, these; and the records: see lib/milestone-records.lua
+-- @include bucket keys server-time posts milestones milestone-records
+-- @include homes home-decisions home-changes
 -- @constants HOME_RELEASED KEY_MILESTONES
 local call, pack = redis.call, cmsgpack.pack
 local name, metric = ARGV[5], tonumber(ARGV[6])
@@ -19,16 +20,16 @@ local field = home_changes.open(ARGV[4])
 local armed, records, home, waiting_for = {}, '', nil, {}
 if field then
   milestones.open(field)
-  milestones.create_writers()
+  milestone_records.create()
   local state = milestones.unpack_states(call('HGET', keys.track_key(bucket.key .. KEY_MILESTONES), name))[metric]
   armed = state and state.armed or {}
-  if state and state.record_count > 0 then records = milestones.read_records(name, metric) end
-  homes.open()
+  if state and state.record_count > 0 then records = milestone_records.read(name, metric) end
+  home_decisions.open(false)
   if homes.has_any then
     posts.names[1] = name
     homes.read(1)
     home = homes.find(1, metric)
-    if home then waiting_for = homes.list_unconfirmed(home) end
+    if home then waiting_for = home_decisions.list_unconfirmed(home) end
   end
 end
 keys.assert_slot_local()

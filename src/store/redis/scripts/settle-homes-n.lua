@@ -8,31 +8,30 @@
 -- ARGV[3]  number of this region
 -- ARGV[4]  names of this region and of all others, with commas between them
 -- Returns  for each bucket 1
--- @include bucket keys server-time incarnation hybrid-clock replication-state post-record posts changed-posts milestones homes home-changes
--- @constants FIELD_CHANGED_POSTS KEY_VIEWERS MILESTONE_FINAL_MS REACHED_BY_ADD
+-- @include bucket keys server-time post-record posts changed-posts milestones
+-- @include reached-milestones merge-milestones homes home-decisions home-changes
+-- @constants FIELD_CHANGED_POSTS KEY_VIEWERS MILESTONE_FINAL_MS
 local call = redis.call
-local UPDATED_AT, VERSION = post_record.UPDATED_AT, post_record.VERSION
 bucket.own_region = tonumber(ARGV[3])
 local final_up_to_ms = server_time.now_ms() - MILESTONE_FINAL_MS
 
 local function settle_metric(index, metric)
   local post = posts.records[index]
   local total = post_record.compute_total(post, metric)
-  homes.release_if_over(index, metric, total)
-  homes.claim_from(index, metric, total)
+  home_decisions.release_if_over(index, metric, total)
+  home_decisions.claim_from(index, metric, total)
   local least = milestones.least[index] and milestones.least[index][metric]
-  if homes.is_decidable(index, metric) and least and total >= least then
-    milestones.reach(index, metric, total, post[VERSION], post[UPDATED_AT], '', '', 0, REACHED_BY_ADD, 0)
-  end
-  if milestones.finalize(index, metric, final_up_to_ms) then home_changes.record(index) end
+  if least then reached_milestones.record_missed(index, metric, least) end
+  if merge_milestones.finalize(index, metric, final_up_to_ms) then home_changes.record(index) end
 end
 
 local function settle(key)
   bucket.reset(key)
   keys.track_key(bucket.key .. KEY_VIEWERS)
   milestones.open(home_changes.open(ARGV[4]))
-  homes.open()
+  home_decisions.open(false)
   if not homes.has_any then return end
+  merge_milestones.create()
   changed_posts.open(call('HGET', bucket.key, FIELD_CHANGED_POSTS))
   local names = {}
   for i, entry in ipairs(homes.read_all()) do names[i] = entry[1] end
@@ -42,12 +41,12 @@ local function settle(key)
   for index, by_metric in pairs(homes.states) do
     for metric in pairs(by_metric) do settle_metric(index, metric) end
   end
-  local has_news = milestones.read_reached()
+  local has_news = reached_milestones.read_changed()
   home_changes.prepare()
   keys.assert_slot_local()
-  if has_news then milestones.write() end
+  if has_news then reached_milestones.write() end
   home_changes.write()
-  if has_news then milestones.publish_all() end
+  if has_news then reached_milestones.publish_all() end
 end
 
 local replies = {}

@@ -1,6 +1,7 @@
 -- scripts/lib/apply-operations.lua: the outcome of each operation of the current batch; the meaning is that of apply.ts. It changes the
 -- posts, marks and members that were read, and writes nothing.
--- @needs bucket msgpack post-record posts current-batch record-changes changed-posts milestones homes
+-- @needs bucket msgpack post-record posts current-batch record-changes changed-posts milestones
+-- @needs reached-milestones homes admission
 -- @constants COUNT_MAX TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
 -- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ELSEWHERE OUTCOME_ON OUTCOME_REACHED OUTCOME_SWITCHED REACHED_BY_SET SWITCHED_FROM SWITCHED_FROM_SEVERAL
 -- @constants OPERATION_COUNT OPERATION_FORWARDED OPERATION_PUT_OFF OPERATION_VISIT OPERATION_WITH_SESSION
@@ -88,16 +89,16 @@ local function prepare_milestones()
     local post, names_at, by, actor = records[index], current_batch.names_at, nil, nil
     local total = compute_total(post, metric)
     if total < least or not milestones.is_decidable(index, metric) then return outcome end
-    milestones.create_writers()
+    reached_milestones.create()
     if kind < OPERATION_COUNT then by, actor, value = REACHED_BY_SET, values[members_at + value], kind end
     if kind == OPERATION_VISIT then value = 1 end
-    local is_winner = milestones.names_winner(index, metric, total, value)
+    local is_winner = reached_milestones.names_winner(index, metric, total, value)
     if names_at then
       by, actor = values[names_at + 2 * number - 1], values[names_at + 2 * number]
     elseif is_winner and not by then
       return nil
     end
-    milestones.reach(index, metric, total, post[post_record.VERSION] + 1, current_batch.at_ms, actor, session, seq, by, value)
+    reached_milestones.reach(index, metric, total, post[post_record.VERSION] + 1, current_batch.at_ms, actor, session, seq, by, value)
     return is_winner and outcome + OUTCOME_REACHED or outcome
   end
 
@@ -134,7 +135,7 @@ local function is_admitted(i, kind, index, metric, value, session, seq, is_forwa
     i = i + 4
   end
   if kind < OPERATION_COUNT then value = kind elseif kind == OPERATION_VISIT then value = 1 end
-  return homes.is_admitted(index, metric, value, session, seq, is_forwarded, others)
+  return admission.is_admitted(index, metric, value, session, seq, is_forwarded, others)
 end
 
 -- @return the outcomes, a byte each; nil if one reaches a milestone and the gateway has to name the operations
@@ -162,7 +163,7 @@ local function apply()
       end
       if kind < OPERATION_COUNT and value > 0 then on = values[states_at + value] end
       if kind == OPERATION_VISIT then i = i + 2 end
-      if has_homes and not is_duplicate and (home_states[index] or homes.has_awaited) then
+      if has_homes and not is_duplicate and (home_states[index] or admission.has_awaited) then
         is_elsewhere = not is_admitted(i, kind, index, metric, value, session and values[sessions_at + session] or '', seq or 0, is_forwarded)
       end
       if session and not is_duplicate and not is_elsewhere then values[seqs_at + session] = seq end
@@ -171,8 +172,8 @@ local function apply()
       elseif is_duplicate then
         outcomes[number] = on == 1 and OUTCOME_DUPLICATE + OUTCOME_ON or OUTCOME_DUPLICATE
         if has_milestones then
-          milestones.create_writers()
-          if milestones.is_winner(index, metric, values[sessions_at + session], seq) then outcomes[number] = outcomes[number] + OUTCOME_REACHED end
+          reached_milestones.create()
+          if reached_milestones.is_winner(index, metric, values[sessions_at + session], seq) then outcomes[number] = outcomes[number] + OUTCOME_REACHED end
         end
       elseif kind == OPERATION_VISIT then
         outcomes[number] = visit(index, metric, counted_at + value, values[i - 2], values[i - 1])

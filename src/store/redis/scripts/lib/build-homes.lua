@@ -1,8 +1,7 @@
 -- scripts/lib/build-homes.lua: what a region sends of the homes of a post's metrics: see `build` in home-exchange.ts.
--- @needs bucket keys posts milestones homes replication-state
+-- @needs bucket milestones milestone-records homes
 local pack, unpack, min = cmsgpack.pack, unpack, math.min
--- In a record: see lib/milestones.lua.
-local RECORD_REGION = 13
+local REGION = milestone_records.REGION
 
 -- @param all  whether also what others have confirmed
 -- @return the confirmations that are sent, packed one after the other, and their number
@@ -25,8 +24,8 @@ end
 local function pack_records(name, metric, record_count)
   if record_count == 0 then return '' end
   local packed = {}
-  milestones.each_record(milestones.read_records(name, metric), function(record)
-    if record[RECORD_REGION] == '' then record[RECORD_REGION] = homes.own_region() end
+  milestone_records.each(milestone_records.read(name, metric), function(record)
+    if record[REGION] == '' then record[REGION] = homes.own_region() end
     packed[#packed + 1] = pack(unpack(record))
   end)
   return table.concat(packed)
@@ -37,6 +36,7 @@ end
 -- @return for each home, packed: index, metric, region, number, mode, number of confirmations, these, number of records, these; how many
 --         they are
 local function pack_homes(index, name, by_metric, all)
+  milestone_records.create()
   local packed, count, armed = {}, 0, milestones.unpack_states(milestones.read_entry(name))
   for metric, state in pairs(by_metric) do
     if state.region ~= '' then

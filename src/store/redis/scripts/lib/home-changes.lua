@@ -1,6 +1,6 @@
 -- scripts/lib/home-changes.lua: opens a bucket whose homes a call about milestones may change, and has other regions get what it changes.
 -- Without other regions nothing of this is read or written.
--- @needs bucket keys incarnation hybrid-clock replication-state posts milestones homes
+-- @needs bucket keys incarnation hybrid-clock replication-state posts homes
 -- @constants FIELD_MILESTONES FIELD_SIZES KEY_CHANGE_FEED
 local home_changes = {}
 local call = redis.call

@@ -1,13 +1,13 @@
 -- scripts/lib/merge-delta.lua: merges a delta fragment into the posts that were read, which are written afterwards; the meaning is that of
 -- merge-delta.ts. The header of merge-deltas-n.lua lists the fragment's values.
--- @needs bucket keys hybrid-clock version-vector msgpack post-record posts members toggle-log registers remote-entries changed-posts milestones homes
+-- @needs bucket keys hybrid-clock version-vector msgpack post-record posts members toggle-log registers remote-entries changed-posts
+-- @needs milestones milestone-records reached-milestones merge-milestones homes home-decisions merge-homes
 -- @constants HOME_ORDER REACHED_BY_ADJUST REACHED_BY_SET RECORD_VALUES FRAGMENT_HEADER_VALUES FROM_MEMBERS FROM_REPAIR TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
 local min, max = math.min, math.max
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
 local UPDATED_AT = post_record.UPDATED_AT
 local names, records, is_changed = posts.names, posts.records, posts.is_changed
--- In a record: see lib/milestones.lua.
-local RECORD_REGION = 13
+local RECORD_REGION = milestone_records.REGION
 local OLDER, CLASH, compare_incarnations = remote_entries.OLDER, remote_entries.CLASH, remote_entries.compare_incarnations
 
 -- The current fragment: its values; the source and its stamps; after which of the values things are; how many they are.
@@ -53,12 +53,12 @@ end
 -- @param by  what the total has grown by
 local function reach(index, metric, kind, actor, by)
   local state = by > 0 and homes.find(index, metric)
-  if not state or state.region == '' or state.mode ~= HOME_ORDER or not homes.is_decidable(index, metric) then return end
+  if not state or state.region == '' or state.mode ~= HOME_ORDER or not home_decisions.is_decidable(index, metric) then return end
   local least, post = milestones.least[index] and milestones.least[index][metric], records[index]
   local total = compute_total(post, metric)
   if not least or total < least then return end
   local at_ms = hybrid_clock.to_wall_ms(bucket.clock)
-  milestones.reach(index, metric, total, post[post_record.VERSION] + 1, at_ms, actor, '', 0, kind, by)
+  reached_milestones.reach(index, metric, total, post[post_record.VERSION] + 1, at_ms, actor, '', 0, kind, by)
 end
 
 -- Merges another region's copy of this region's entry: nothing new, unless this store has lost something.
@@ -173,9 +173,11 @@ local function merge_home(i)
     theirs[record] = { unpack(values, first, first + RECORD_VALUES - 1) }
     if theirs[record][RECORD_REGION] == fragment.own_region then theirs[record][RECORD_REGION] = '' end
   end
-  milestones.merge_records(index, metric, theirs)
-  for first = i - 7 * confirmations + 1, i, 7 do homes.merge_confirmation(index, metric, { unpack(values, first, first + 6) }) end
-  homes.merge_home(index, metric, region, number, mode, milestones.disarm_all)
+  merge_milestones.create()
+  merge_homes.create()
+  merge_milestones.merge_records(index, metric, theirs)
+  for first = i - 7 * confirmations + 1, i, 7 do merge_homes.merge_confirmation(index, metric, { unpack(values, first, first + 6) }, fragment.vector) end
+  merge_homes.merge_home(index, metric, region, number, mode, merge_milestones.disarm_all)
   return i + 1 + RECORD_VALUES * #theirs
 end
 

@@ -1,10 +1,9 @@
 -- scripts/lib/provisional-milestones.lua: records of milestones that copies do not get yet, because a failover may lose them. While changed
 -- posts are recorded, every other record is final.
--- @needs bucket keys server-time milestones
+-- @needs bucket keys server-time milestone-records
 -- @constants VALUES_AT_ONCE MILESTONE_FINAL_MS KEY_MILESTONE_RECORDS KEY_PROVISIONAL_MILESTONES
 local call, format, min, unpack = redis.call, string.format, math.min, unpack
--- Values of a record: see lib/milestones.lua.
-local N, RECORDED_AT = 1, 11
+local N, RECORDED_AT = milestone_records.N, milestone_records.RECORDED_AT
 
 -- Reads those of the bucket by the clock of this server, because nothing recorded them.
 -- @return time of the commit by the server, `post metric #n`, the next time …
@@ -13,7 +12,7 @@ local function read_all()
   local final_up_to = server_time.now_ms() - MILESTONE_FINAL_MS
   local stored = call('HGETALL', keys.track_key(bucket.key .. KEY_MILESTONE_RECORDS))
   for i = 1, #stored, 2 do
-    milestones.each_record(stored[i + 1], function(record)
+    milestone_records.each(stored[i + 1], function(record)
       if record[RECORDED_AT] > final_up_to then
         list[last + 1], list[last + 2] = record[RECORDED_AT], format('%s #%.0f', stored[i], record[N])
         last = last + 2

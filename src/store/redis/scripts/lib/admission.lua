@@ -1,0 +1,70 @@
+-- scripts/lib/admission.lua: which operations a batch may apply here, in a bucket with homes; the meaning is that of `admits` in
+-- milestone-homes.ts and of apply.ts.
+-- @needs posts post-record milestones homes home-decisions forward-marks
+-- @constants HOME_STRICT
+local admission = {
+  -- Whether operations of the batch wait for earlier ones of their sessions.
+  has_awaited = false,
+}
+local is_created = false
+
+-- Creates what a batch needs in a bucket with homes: see lib/milestones.lua.
+local function create()
+  local compute_total = post_record.compute_total
+  -- By session: the region of all its operations in the batch that are ELSEWHERE, false if there are several or they wait here.
+  local awaited = {}
+
+  function admission.open_bucket()
+    awaited, admission.has_awaited = {}, false
+  end
+
+  -- Whether this region has confirmed an earlier home, which may still decide: see milestone-homes.ts.
+  local function is_bound(state)
+    if state.region ~= homes.own_region() or state.is_effective == 1 then return false end
+    for _, one in ipairs(state.confirmations) do
+      if one[1] == homes.own_region() and one[6] == HOME_STRICT then return true end
+    end
+    return false
+  end
+
+  -- @param value  what an operation may add
+  local function admits(index, metric, value, session, seq, is_forwarded, others)
+    if forward_marks.is_elsewhere(index, metric, session, seq, is_forwarded, others) then return false end
+    local state = homes.find(index, metric)
+    if not state then return true end
+    if is_bound(state) and not home_decisions.becomes_effective(index, state) then return false end
+    if value <= 0 then return true end
+    local total = compute_total(posts.records[index], metric)
+    home_decisions.release_if_over(index, metric, total)
+    home_decisions.claim_from(index, metric, total + value)
+    if #state.starts == 0 then return true end
+    local armed = milestones.read_state(index, metric)
+    local least = armed and armed.armed[1]
+    return not least or least > total + value or home_decisions.has_all_confirmations(state)
+  end
+
+  -- Whether an operation that is no duplicate may be applied here, and no earlier one of its session in the batch is ELSEWHERE.
+  function admission.is_admitted(index, metric, value, session, seq, is_forwarded, others)
+    local region = awaited[session]
+    local must_wait = region ~= nil and (not region or region ~= forward_marks.find_target(index, metric, session, seq, is_forwarded, others))
+    if not must_wait and admits(index, metric, value, session, seq, is_forwarded, others) then return true end
+    if session ~= '' then
+      local own = region ~= false and forward_marks.find_target(index, metric, session, seq, is_forwarded, others)
+      awaited[session], admission.has_awaited = (region == nil or region == own) and own, true
+    end
+    return false
+  end
+
+  is_created = true
+end
+
+-- To be called after `home_decisions.open`.
+function admission.open()
+  admission.has_awaited = false
+  if not homes.has_any then return end
+  if not is_created then create() end
+  forward_marks.open()
+  admission.open_bucket()
+end
+
+return admission

@@ -1,0 +1,108 @@
+-- scripts/lib/forward-marks.lua: which region has to do the operations of a session: the home, or the region to which an operation was
+-- forwarded before. Marks are kept by generations: see lib/marks.lua.
+-- @needs bucket keys homes
+-- @constants HOME_STRICT KEY_FORWARD_MARKS FIELD_FORWARD_MARKS MARK_GENERATION_MAX MARK_GENERATION_MS
+local forward_marks = {}
+local is_created = false
+
+-- To be called before all functions but `open`: see lib/milestones.lua.
+local function create()
+  local call, pack, unpack = redis.call, cmsgpack.pack, unpack
+  -- The generation of marks: its number, and when it began (ms).
+  local generation, generation_started_ms, has_new_generation = 1, 0, false
+  -- By session and region: marks that this call sets.
+  local new_marks = {}
+
+  function forward_marks.open_bucket()
+    new_marks, has_new_generation, generation, generation_started_ms = {}, false, 1, 0
+    if homes.marks_field then generation, generation_started_ms = cmsgpack.unpack(homes.marks_field) end
+  end
+
+  local function marks_key(number)
+    return keys.track_key(bucket.key .. KEY_FORWARD_MARKS .. number)
+  end
+
+  -- Begins a generation if the current one is old or full.
+  function forward_marks.begin_generation(at_ms)
+    local is_over = at_ms >= generation_started_ms + MARK_GENERATION_MS or call('HLEN', marks_key(generation)) >= MARK_GENERATION_MAX
+    if not is_over then return end
+    marks_key(generation - 1)
+    generation, generation_started_ms, has_new_generation = generation + 1, at_ms, true
+  end
+
+  local function is_frozen(state)
+    return state and state.region ~= '' and state.mode == HOME_STRICT and state.region ~= homes.own_region()
+  end
+
+  -- @param others  metrics that an operation puts off
+  -- @return the metric that makes it an operation of another region
+  local function find_frozen(index, metric, others)
+    if is_frozen(homes.find(index, metric)) then return metric end
+    for _, other in ipairs(others) do
+      if is_frozen(homes.find(index, other)) then return other end
+    end
+  end
+
+  -- @param others  metrics that an operation puts off
+  -- @return the region to which the operation was forwarded before, for whichever of its metrics; nil if it was not
+  local function find_forwarded(index, metric, others, session, seq)
+    local regions, fields = {}, {}
+    for i = 0, #others do
+      local state = homes.find(index, i == 0 and metric or others[i])
+      for _, region in ipairs(state and state.forwarded_to or {}) do
+        regions[#regions + 1], fields[#fields + 1] = region, session .. ' ' .. region
+      end
+    end
+    if #fields == 0 then return nil end
+    local current, previous = call('HMGET', marks_key(generation), unpack(fields)), call('HMGET', marks_key(generation - 1), unpack(fields))
+    for i, region in ipairs(regions) do
+      local mark = new_marks[fields[i]] or tonumber(current[i] or previous[i] or 0)
+      if seq <= mark then return region end
+    end
+  end
+
+  -- @param session  its key in decimal, empty for none
+  -- @return the region that has to do an operation that is not admitted, false: it has to wait here
+  function forward_marks.find_target(index, metric, session, seq, is_forwarded, others)
+    local is_new = session == '' or is_forwarded
+    local before = not is_new and find_forwarded(index, metric, others, session, seq)
+    if before then return before end
+    local frozen = find_frozen(index, metric, others)
+    return frozen and homes.find(index, frozen).region or false
+  end
+
+  -- Whether another region has to do an operation. Notes that it is forwarded.
+  -- @param session  its key in decimal, empty for none
+  -- @param others   metrics that it puts off
+  function forward_marks.is_elsewhere(index, metric, session, seq, is_forwarded, others)
+    local is_new = session == '' or is_forwarded
+    if not is_new and find_forwarded(index, metric, others, session, seq) then return true end
+    local frozen = find_frozen(index, metric, others)
+    if not frozen or session == '' then return frozen and true end
+    new_marks[session .. ' ' .. homes.find(index, frozen).region] = seq
+    return true
+  end
+
+  -- @return whether there is something to be written
+  function forward_marks.has_changes()
+    return has_new_generation or next(new_marks) ~= nil
+  end
+
+  function forward_marks.write()
+    if has_new_generation then
+      call('HSET', bucket.key, FIELD_FORWARD_MARKS, pack(generation, generation_started_ms))
+      call('UNLINK', bucket.key .. KEY_FORWARD_MARKS .. (generation - 2))
+    end
+    for field, seq in pairs(new_marks) do call('HSET', bucket.key .. KEY_FORWARD_MARKS .. generation, field, seq) end
+  end
+
+  is_created = true
+end
+
+-- To be called after `homes.open` where the bucket has homes.
+function forward_marks.open()
+  if not is_created then create() end
+  forward_marks.open_bucket()
+end
+
+return forward_marks
