@@ -1,117 +1,198 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { sleep } from '../../src/common/sleep.js';
-import { systemClock } from '../../src/common/clock.js';
-import { readTotals } from '../support/clients.js';
+import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
+import { closeClients } from '../support/clients.js';
 import { stopAll } from '../support/gateway-process.js';
-import { ADMIN_TOKEN, administer, readWinners } from '../support/milestones.js';
+import { readMilestones } from '../support/milestones.js';
+import { RACE_ENV, RegionRace } from '../support/region-race.js';
 import { RegionProcesses } from '../support/region-processes.js';
+import { stopRedis } from '../support/redis-server.js';
 import { until } from '../support/until.js';
 
 const NAMES = ['ap', 'eu', 'us'] as const;
-const N = 60;
-const FROM = 20;
-const CLIENTS = 9;
-const VIEWS_EACH = 12;
-const RETRY_MS = 100;
+const N = 12;
+const FROM = 6;
+const ACTORS_A_RACE = 1_000;
 
-let world: RegionProcesses;
-
-beforeAll(async () => {
-  world = await RegionProcesses.start(NAMES, { gateways: 1, redis: false, more: { ADMIN_TOKEN } });
-});
+const worlds: RegionProcesses[] = [];
+const races: RegionRace[] = [];
 
 afterAll(async () => {
-  await world.close();
+  await closeClients();
+  await Promise.all(worlds.map((world) => world.close()));
   await stopAll();
+  await stopRedis();
 });
 
-interface Answer {
-  readonly status: number;
-  readonly body: {
-    readonly count?: number;
-    readonly reached?: true;
-    readonly code?: string;
-    readonly message?: string;
-  };
-}
+describe.each([
+  ['gateways on a Redis each', true],
+  ['embedded gateways', false],
+] as const)('three regions of %s', (_, redis) => {
+  let world: RegionProcesses;
 
-async function view(url: string, post: string, key: string): Promise<Answer> {
-  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
-  const response = await fetch(`${url}/v1/${post}/views`, { method: 'PUT', headers, body: '{"action":"increment"}' });
-  return { status: response.status, body: (await response.json()) as Answer['body'] };
-}
+  beforeAll(async () => {
+    world = await RegionProcesses.start(NAMES, { gateways: 1, redis, more: RACE_ENV });
+    worlds.push(world);
+  });
 
-function arm(url: string, post: string): ReturnType<typeof administer> {
-  return administer(url, 'PUT', '', { post, metric: 'views', at: N, from: FROM });
-}
+  /** A race to 12, with `ap` as the home from 6 on. */
+  async function start(post: string, ...more: readonly number[]): Promise<RegionRace> {
+    const race = new RegionRace(world, post, [N, ...more], ACTORS_A_RACE * (races.length + 1));
+    races.push(race);
+    await race.arm('ap', FROM);
+    return race;
+  }
 
-async function untilConfirmed(url: string, post: string): Promise<void> {
-  const isConfirmed = async (): Promise<boolean> => {
-    const { mode, waiting_for: waitingFor } = await readWinners(url, post, 'views');
-    return mode === 'strict' && waitingFor?.length === 0;
-  };
-  await until(isConfirmed, 'all regions have confirmed the home');
-}
+  /** A race with two views of each region, and a home that all have confirmed. */
+  async function startNear(post: string, ...more: readonly number[]): Promise<RegionRace> {
+    const race = await start(post, ...more);
+    for (const name of NAMES) await race.count(name, 2);
+    await race.freeze('ap');
+    return race;
+  }
 
-test(`clients of three regions with cut cables have one ${N}th view, and each view is counted once`, async () => {
-  const { urls } = world;
-  expect((await arm(urls[0]!, 'raffle')).status).toBe(201);
-  let sent = 0;
-  const winners: string[] = [];
-  const client = async (n: number): Promise<void> => {
-    for (let i = 0; i < VIEWS_EACH; i++) {
-      const key = `key-of-client-${n}-view-${i}-0000`;
-      for (;;) {
-        const { status, body } = await view(urls[n % 3]!, 'raffle', key);
-        expect([200, 503]).toContain(status);
-        if (body.reached === true) winners.push(key);
-        if (status === 200) break;
-        await sleep(systemClock, RETRY_MS);
-      }
-      sent += 1;
-    }
-  };
-  const clients = Array.from({ length: CLIENTS }, (_, n) => client(n));
-  for (const [at, cut] of [
-    [5, ['ap', 'eu']],
-    [FROM, ['us', 'ap']],
-    [N - 10, ['eu', 'ap']],
-  ] as const) {
-    await until(() => sent >= at, `${at} views are sent`);
-    world.cut(cut[0], cut[1], 'refuse');
-    await sleep(systemClock, 10 * RETRY_MS);
+  it('a region that is cut off before there is a home keeps it one below the milestone', async () => {
+    const race = await start('before-the-home');
+    await race.count('us', 2);
+    await race.untilCounted(2, [world.urlOf('ap')]);
+    world.isolate('us');
+    await race.count('ap', 4);
+    await race.untilWaitingFor('ap', 'us');
+    await race.count('eu', 2);
+    await race.count('ap', 3);
+    const waiting = await race.expectUnavailable('ap', 'us');
     world.mend();
-  }
-  await Promise.all(clients);
-  const total = CLIENTS * VIEWS_EACH;
-  for (const url of urls) {
-    await until(async () => (await readTotals(url, ['raffle']))['raffle']!.views === total, `${url} has all views`);
-    await until(async () => (await readWinners(url, 'raffle', 'views')).reached.length === 1, `${url} has the record`);
-  }
-  const records = await Promise.all(urls.map(async (url) => (await readWinners(url, 'raffle', 'views')).reached[0]!));
-  for (const record of records) expect(record).toMatchObject({ n: N, total: N, value: 1 });
-  expect(new Set(records.map(({ session, seq, region }) => `${region} ${session} ${seq}`)).size).toBe(1);
-  expect(new Set(winners).size).toBe(1);
+    await race.finish();
+    expect(await race.check()).toMatchObject([{ actor: waiting.actor, region: 'ap' }]);
+  });
+
+  it('a region that counts past the milestone before it has confirmed the home leaves it missed', async () => {
+    const race = await start('missed');
+    world.isolate('us');
+    await race.count('us', FROM);
+    await race.count('ap', FROM + 1);
+    await race.untilWaitingFor('ap', 'us');
+    expect((await race.read('ap')).reached).toEqual([]);
+    world.mend();
+    expect(await race.untilRecorded()).toMatchObject([{ missed: true, actor: null, total: 2 * FROM + 1 }]);
+    await race.count('us');
+    await race.finish();
+    expect(race.views.filter(({ hasReached }) => hasReached)).toEqual([]);
+  });
+
+  it('one region that has confirmed the home counts nothing in a cut, and another one counts until it confirms', async () => {
+    const race = await start('one-confirmed');
+    world.isolate('eu');
+    await race.count('us', 2);
+    await race.untilCounted(2, [world.urlOf('ap')]);
+    await race.count('ap', 4);
+    await race.untilWaitingFor('ap', 'eu');
+    world.isolate('us');
+    await race.expectUnavailable('us', 'ap');
+    await race.count('eu', 3);
+    world.mend();
+    await race.freeze('ap');
+    await race.finish();
+    await race.count('us', 2);
+    expect(await race.check()).toMatchObject([{ actor: race.views.at(-1)!.actor, region: 'ap' }]);
+    await race.finish();
+  });
+
+  it('a home that is cut off after all have confirmed it decides alone', async () => {
+    const race = await startNear('all-confirmed');
+    world.isolate('ap');
+    for (const name of ['eu', 'us']) await race.expectUnavailable(name, 'ap');
+    await race.count('ap', 6);
+    expect((await race.read('eu')).reached).toEqual([]);
+    world.mend();
+    await race.finish();
+    expect(await race.check()).toMatchObject([{ actor: race.views.at(-1)!.actor, region: 'ap' }]);
+  });
+
+  it('a forwarded view whose response is lost at the crossing wins once, and its client gets to know it', async () => {
+    const race = await startNear('at-the-crossing');
+    await race.count('eu', 5);
+    world.loseResponses('eu', 'ap');
+    const winner = await race.expectUnavailable('eu', 'ap');
+    await until(async () => (await race.read('ap')).reached.length === 1, 'ap has decided');
+    await race.count('us', 1);
+    world.mend();
+    await race.finish();
+    expect(winner.hasReached).toBe(true);
+    expect(await race.check()).toMatchObject([{ actor: winner.actor, region: 'ap' }]);
+  });
+
+  it('a cut before the record travels changes no winner, and its retry waits for the region that decided', async () => {
+    const race = await startNear('before-the-record');
+    for (const name of ['eu', 'us']) world.cut('ap', name, 'refuse');
+    await race.count('us', 6);
+    const winner = race.views.at(-1)!;
+    expect(winner.hasReached).toBe(true);
+    for (const name of ['eu', 'us']) expect((await race.read(name)).reached).toEqual([]);
+    await race.count('eu', 2);
+    world.isolate('ap');
+    expect(await race.send(winner)).toMatchObject({ status: 503 });
+    world.mend();
+    await race.finish();
+    expect(await race.check()).toMatchObject([{ actor: winner.actor, region: 'ap' }]);
+  });
+
+  it('a region that does not know of the release goes on forwarding, and counts itself after the cut', async () => {
+    const race = await startNear('before-the-release', N + 4);
+    await race.count('eu', 6);
+    expect(await race.read('ap')).toMatchObject({ mode: 'strict', armed: [N + 4], reached: [{ n: N }] });
+    world.isolate('ap');
+    await race.expectUnavailable('eu', 'ap');
+    await race.count('ap', 4);
+    await race.untilMode('ap', 'released');
+    await race.expectUnavailable('us', 'ap');
+    world.mend();
+    for (const name of NAMES) await race.untilMode(name, 'released');
+    await race.finish();
+    world.isolate('ap');
+    for (const name of NAMES) await race.count(name);
+    world.mend();
+    await race.finish();
+    await race.check();
+  });
+
+  it('a region that takes over in a cut decides nothing before the former home has confirmed, which may decide meanwhile', async () => {
+    const race = await startNear('taken-over-late');
+    world.isolate('ap');
+    await race.arm('eu', FROM, { home: 'eu' });
+    await race.untilWaitingFor('eu', 'ap');
+    await race.expectUnavailable('eu', 'ap');
+    await race.count('ap', 6);
+    const winner = race.views.at(-1)!;
+    world.mend();
+    await race.finish();
+    expect(await race.check()).toMatchObject([{ actor: winner.actor, region: 'ap' }]);
+  });
+
+  it('a region that took over in a cut decides once the former home has confirmed', async () => {
+    const race = await startNear('taken-over');
+    world.isolate('ap');
+    await race.arm('eu', FROM, { home: 'eu' });
+    await race.untilWaitingFor('eu', 'ap');
+    await race.expectUnavailable('eu', 'ap');
+    await race.count('ap', 2);
+    world.mend();
+    await race.untilWaitingFor('eu');
+    await race.finish();
+    await race.count('us', 1);
+    await race.count('ap', 2);
+    expect(await race.check()).toMatchObject([{ actor: race.views.at(-1)!.actor, region: 'eu' }]);
+    await race.finish();
+  });
 });
 
-test('in a cut only that metric of that post is UNAVAILABLE, with the name of the region that it waits for', async () => {
-  const { urls } = world;
-  const [ap, eu] = urls as [string, string, string];
-  expect((await arm(ap, 'cut')).status).toBe(201);
-  for (let i = 0; i < FROM; i++) expect((await view(ap, 'cut', `key-before-the-cut-${i}-000`)).status).toBe(200);
-  await untilConfirmed(ap, 'cut');
-  world.cut('eu', 'ap', 'refuse');
-  const isForwarded = async (): Promise<boolean> => (await view(eu, 'cut', 'key-in-the-cut-0000')).status === 503;
-  await until(isForwarded, 'eu does not count it');
-  const { body } = await view(eu, 'cut', 'key-in-the-cut-0000');
-  expect(body).toMatchObject({ code: 'UNAVAILABLE' });
-  expect(body.message).toContain('region ap');
-  expect((await view(eu, 'other', 'key-in-the-cut-0001')).status).toBe(200);
-  expect((await view(ap, 'cut', 'key-in-the-cut-0002')).status).toBe(200);
-  world.mend();
-  await until(async () => (await view(eu, 'cut', 'key-in-the-cut-0000')).status === 200, 'the retry is counted');
-  for (const url of urls) {
-    const isThere = async (): Promise<boolean> => (await readTotals(url, ['cut']))['cut']!.views === FROM + 2;
-    await until(isThere, `${url} has each view once`);
+// At last, because in Redis it takes 30 s.
+test('all records become final in all regions, and stay what they were', async () => {
+  expect(races.length).toBeGreaterThan(0);
+  for (const race of races) {
+    const records = await race.untilRecorded();
+    expect(await race.untilRecorded(true)).toEqual(records.map((one) => ({ ...one, final: true })));
+  }
+  for (const url of worlds.flatMap(({ urls }) => urls)) {
+    const milestones = await readMilestones(url, 'taken-over', 'views');
+    expect(milestones).toMatchObject({ armed: [], reached: [{ n: N, final: true }] });
   }
 });

@@ -4,7 +4,7 @@ import type { Random } from './random.js';
 import { type RedisServer, startRedis } from './redis-server.js';
 import { startProxy, type TcpProxy } from './tcp-proxy.js';
 
-const PEER_TOKEN = 'a-token-of-all-the-regions';
+export const PEER_TOKEN = 'a-token-of-all-the-regions';
 
 /** One region: several gateways on one Redis, or one with the embedded store. */
 export class Region {
@@ -77,6 +77,11 @@ export class RegionProcesses {
     return this.regions.flatMap(({ urls }) => urls);
   }
 
+  /** URL of the first gateway of a region. */
+  urlOf(region: string): string {
+    return this.regions.find(({ name }) => name === region)!.urls[0]!;
+  }
+
   env(region: Region): Record<string, string> {
     const peers = this.regions
       .filter((peer) => peer !== region)
@@ -95,6 +100,16 @@ export class RegionProcesses {
     this.cables.get(`${from} ${to}`)![how]();
   }
 
+  /** Requests of `from` take effect in `to`, and their responses are lost. */
+  loseResponses(from: string, to: string): void {
+    this.cables.get(`${from} ${to}`)!.onReply = () => 'drop';
+  }
+
+  /** Cuts a region off from all others. */
+  isolate(region: string): void {
+    for (const [name, cable] of this.cables) if (name.split(' ').includes(region)) cable.refuse();
+  }
+
   cutAll(): void {
     for (const cable of this.cables.values()) cable.refuse();
   }
@@ -103,6 +118,7 @@ export class RegionProcesses {
     for (const cable of this.cables.values()) {
       cable.accept();
       cable.resume();
+      cable.onReply = null;
     }
   }
 
