@@ -107,7 +107,7 @@ async function dump(client: Redis, { shape }: History, regional: boolean, faults
     }),
   );
   const other =
-    /^tc:config$|^tc:\{\d+\}(:(producers(:previous)?|log_positions|publish_after|publish_due|changed_posts|milestones|milestone_records|provisional_milestones|homes|forward_marks:\d+|gateways|viewers(:[\w-]+)?))?$/;
+    /^tc:config$|^tc:\{\d+\}(:(producers(:previous)?|log_positions|publish_after|publish_due|changed_posts|milestones|milestone_records|provisional_milestones|homes|unsettled_homes|forward_marks:\d+|gateways|viewers(:[\w-]+)?))?$/;
   const forRegions = /^tc:\{\d+\}:(local_log|remote_log|registers:\d+)$/;
   let cursor = '0';
   do {

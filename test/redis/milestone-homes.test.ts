@@ -2,10 +2,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/gl
 import type { Redis } from 'ioredis';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
 import { type Metrics, VIEWS } from '../../src/counters/metrics.js';
-import type { HomeMode } from '../../src/counters/milestones.js';
+import type { HomeMode, ReachedMilestone } from '../../src/counters/milestones.js';
 import { APPLIED, ELSEWHERE, type Operation } from '../../src/counters/operation.js';
 import type { Delta } from '../../src/counters/replication/delta.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
+import { CALL_SETTLED_MAX } from '../../src/store/redis/replication/replication-scripts.js';
 import { BUCKETS, key, METRICS, postIn, RULED_METRICS, Producer, START_MS, view } from '../contract/operations.js';
 import { applied } from '../contract/store-under-test.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
@@ -35,11 +36,17 @@ beforeEach(async () => {
 afterEach(() => store.close());
 
 /** Receives from another region which one decides. */
-async function receiveHome(number: number, mode: HomeMode, metric = VIEWS): Promise<void> {
+async function receiveHome(
+  number: number,
+  mode: HomeMode,
+  metric = VIEWS,
+  postId = POST,
+  reached: readonly ReachedMilestone[] = [],
+): Promise<void> {
   const about = { bucket: 0, after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, fullSyncReceiver: null };
   const source = { source: { region: 'us', epoch: 1, nonce: 5 }, startedAtStamp: 0, predecessors: [] };
-  const home = { metric, home: { region: 'us', number, mode }, confirmations: [], reached: [] };
-  const post = { post: POST, updatedAtMs: 0, entries: [], registers: [], members: [], homes: [home] };
+  const home = { metric, home: { region: 'us', number, mode }, confirmations: [], reached };
+  const post = { post: postId, updatedAtMs: 0, entries: [], registers: [], members: [], homes: [home] };
   const delta: Delta = { kind: 'changes', ...about, ...source, posts: [post] };
   await store.replication!.merge([delta]);
 }
@@ -90,4 +97,52 @@ it('the region that decided has a record marked as final once no failover can lo
   expect(await sent()).toBeUndefined();
   await makeMilestonesFinal([client]);
   expect(await sent()).toBe(true);
+});
+
+it('a bucket costs no call to settle homes once nothing of them can change, and its homes keep their numbers', async () => {
+  await open(['us']);
+  const posts = [POST, postIn(0, 1)];
+  for (const post of posts) await receiveHome(4, 'strict', VIEWS, post);
+  await store.replication!.acquireLeases(START_MS);
+  await client.config('RESETSTAT');
+  await store.replication!.acquireLeases(START_MS);
+  expect(await client.info('commandstats')).toMatch(/cmdstat_evalsha:calls=1,/);
+  await receiveHome(3, 'released');
+  for (const post of posts)
+    expect(await store.milestones.read(post, VIEWS)).toMatchObject({ home: { number: 4, mode: 'strict' } });
+});
+
+it('a call settles a bounded number of homes, and the next ones those that follow, over and over', async () => {
+  await open([]);
+  const posts = Array.from({ length: CALL_SETTLED_MAX + 20 }, (_, i) => postIn(0, i)).sort();
+  await store.replication!.acquireLeases(START_MS);
+  for (const post of posts) await store.milestones.arm(post, VIEWS, 2, { mode: 'strict' });
+  for (const post of posts) await applied(store, producer.batch(0, [view(post, 2)]));
+  const settle = async (): Promise<string[]> => {
+    await store.replication!.acquireLeases(START_MS);
+    return client.zrange('tc:{0}:unsettled_homes', '0', '-1');
+  };
+  // The records are not final. The three calls settle the first posts, the others, and the first again.
+  for (let call = 0; call < 3; call++) expect(await settle()).toEqual(posts);
+  await makeMilestonesFinal([client]);
+  expect(await settle()).toEqual(posts.slice(0, CALL_SETTLED_MAX));
+  expect(await settle()).toEqual([]);
+  expect(
+    (await store.replication!.readPosts(posts)).map(({ posts: [post] }) => post!.homes![0]!.reached[0]!.isFinal),
+  ).toEqual(posts.map(() => true));
+});
+
+it('a record of this region that comes back is marked as final here', async () => {
+  await open(['us']);
+  await store.replication!.acquireLeases(START_MS);
+  const record = { n: 2, actor: null, session: null, seq: 0, kind: 'add', value: 2, total: 2, v: 1 } as const;
+  const times = { atMs: START_MS, recordedAtMs: START_MS, missed: false };
+  const reached = [{ ...record, ...times, region: 'eu', epoch: 1 }];
+  await receiveHome(1, 'order');
+  await store.replication!.acquireLeases(START_MS);
+  expect(await client.exists('tc:{0}:unsettled_homes')).toBe(0);
+  await receiveHome(1, 'order', VIEWS, POST, reached);
+  await store.replication!.acquireLeases(START_MS);
+  const [delta] = await store.replication!.readPosts([POST]);
+  expect(delta!.posts[0]!.homes![0]!.reached).toMatchObject([{ n: 2, region: 'eu', isFinal: true }]);
 });

@@ -32,6 +32,7 @@ export const BUCKET_KEYS = {
   MILESTONE_RECORDS: ':milestone_records',
   PROVISIONAL_MILESTONES: ':provisional_milestones',
   HOMES: ':homes',
+  UNSETTLED_HOMES: ':unsettled_homes',
   /** Followed by a generation. */
   FORWARD_MARKS: ':forward_marks:',
   CHANGE_FEED: ':changes',

@@ -25,6 +25,11 @@ import { Script } from '../scripts/script.js';
 const LEASE_MS = 2_000;
 /** Reply of scripts/acquire-leases-n.lua. */
 const LEASED_WITH_HOMES = 2;
+/**
+ * Posts of a bucket whose homes one call settles: a millisecond or two of the server's time. The rest follow a second later each, so a bucket
+ * with ARMED_PER_BUCKET_MAX takes 4 s.
+ */
+export const CALL_SETTLED_MAX = 250;
 /** Buckets of a call that reads little more than their hashes. */
 const CALL_BUCKETS_MAX = 128;
 /** Change feed entries of a bucket, and of all buckets, that one call reads: about a millisecond of the server's time. */
@@ -90,6 +95,8 @@ export class ReplicationScripts {
   readonly #readMembers = new Script('read-members-1');
   readonly #readRegisters = new Script('read-registers-1');
   readonly #writer = new MsgpackWriter();
+  /** By bucket: the last post whose homes were settled; none: the first is next. */
+  readonly #settledUpTo = new Map<number, string>();
   readonly #regionNumber: number;
   readonly #merges: CallCoalescer;
 
@@ -111,9 +118,17 @@ export class ReplicationScripts {
     const args = [this.options.gateway, LEASE_MS, Math.floor(wallMs)];
     const leased = await this.#writePages(this.#acquireLeases, buckets, args);
     const withHomes = buckets.filter((_, i) => leased[i] === LEASED_WITH_HOMES);
-    // A call of its own for each bucket: it reads all posts whose metrics have or had homes.
-    for (const bucket of withHomes) await this.#write(this.#settleHomes, [bucket], [formatRegions(this.options)]);
+    // A call of its own for each bucket, one after the other: each may keep the server for a while.
+    for (const bucket of withHomes) await this.#settle(bucket);
     return buckets.filter((_, i) => leased[i] !== 0);
+  }
+
+  /** Settles homes of some posts that may need it, those after the ones of the last time. */
+  async #settle(bucket: number): Promise<void> {
+    const after = this.#settledUpTo.get(bucket) ?? '';
+    const args = [formatRegions(this.options), CALL_SETTLED_MAX, after];
+    const [last] = (await this.#write(this.#settleHomes, [bucket], args)) as [string];
+    this.#settledUpTo.set(bucket, last);
   }
 
   async bucketStatus(buckets: readonly number[]): Promise<ReplicationStatus[]> {

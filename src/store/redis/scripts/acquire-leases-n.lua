@@ -9,7 +9,7 @@
 -- ARGV[4]  the gateway
 -- ARGV[5]  ms of a lease
 -- ARGV[6]  wall time, ms since 1970
--- Returns  for each bucket 1 if the gateway has its lease, 2 if milestones of the bucket also have homes, else 0
+-- Returns  for each bucket 1 if the gateway has its lease, 2 if homes of the bucket may need settling, too, else 0
 -- @include bucket lease incarnation hybrid-clock replication-state
 -- @constants FIELD_HOMES FIELD_LEASE
 bucket.own_region = tonumber(ARGV[3])
@@ -20,7 +20,7 @@ for i, key in ipairs(KEYS) do
   replies[i] = lease.acquire(bucket.key, FIELD_LEASE, gateway, lease_ms) and 1 or 0
   if replies[i] == 1 then
     local _, homes_field = replication_state.open(FIELD_HOMES)
-    if homes_field then replies[i] = 2 end
+    if homes_field and select(2, cmsgpack.unpack(homes_field)) > 0 then replies[i] = 2 end
     hybrid_clock.receive(hybrid_clock.first_stamp_at(wall_ms))
     incarnation.write()
     replication_state.write()

@@ -1,7 +1,7 @@
 -- scripts/lib/homes.lua: which region decides about milestones, as the bucket keeps it. A bucket without milestones pays nothing; one in which
 -- no metric has or had a home pays for reading two fields.
 -- @needs bucket keys posts milestones
--- @constants VALUES_AT_ONCE FIELD_FORWARD_MARKS FIELD_HOMES HOME_RELEASED KEY_HOMES
+-- @constants VALUES_AT_ONCE FIELD_FORWARD_MARKS FIELD_HOMES HOME_RELEASED KEY_HOMES KEY_UNSETTLED_HOMES
 local homes = {
   -- Whether a metric of the bucket has or had a home.
   has_any = false,
@@ -16,10 +16,12 @@ local homes = {
 local names, own_region, peers
 local is_created = false
 
--- The field `homes`: how many posts have an entry in the hash `homes`, and their names if they are at most LISTED_MAX.
-local post_count, listed, LISTED_MAX = 0, nil, 16
--- Posts whose entry has changed.
-local changed = {}
+-- The field `homes`: how many posts have an entry in the hash `homes`, how many are in `unsettled_homes`, and the names of the former if they
+-- are at most LISTED_MAX.
+local post_count, unsettled_count, listed, LISTED_MAX = 0, 0, nil, 16
+-- Indices of posts whose entry has changed, of posts that may need settling, and names of those that need none any more. A post whose entry
+-- changes may need settling, and only settling finds out.
+local changed, unsettled, settled = {}, {}, {}
 
 -- Creates what each call about a bucket with homes needs: see lib/milestones.lua. To be called before all functions but `configure` and `open`.
 function homes.create()
@@ -90,7 +92,7 @@ function homes.create()
   -- @param field  the field `homes`
   function homes.set_field(field)
     local values = { unpack_values(field) }
-    post_count = table.remove(values, 1)
+    post_count, unsettled_count = table.remove(values, 1), table.remove(values, 1)
     listed = post_count <= LISTED_MAX and values or nil
   end
 
@@ -112,6 +114,13 @@ function homes.create()
     end
   end
 
+  -- @param after  a name, empty for the first page
+  -- @return names of the next posts that may need settling
+  function homes.read_unsettled(after, limit)
+    local key = keys.track_key(bucket.key .. KEY_UNSETTLED_HOMES)
+    return call('ZRANGE', key, after == '' and '-' or '(' .. after, '+', 'BYLEX', 'LIMIT', 0, limit)
+  end
+
   -- @return names of all posts with an entry, and the entries
   function homes.read_all()
     local entries, all = call('HGETALL', keys.track_key(bucket.key .. KEY_HOMES)), {}
@@ -128,6 +137,16 @@ function homes.create()
     changed[index], homes.has_any = true, true
   end
 
+  -- Has settle-homes-n.lua look at a post whose entry may have no change.
+  function homes.note_unsettled(index)
+    unsettled[index], homes.has_any = true, true
+  end
+
+  -- @param name  one that `read_unsettled` has returned, and that no change may follow
+  function homes.note_settled(name)
+    settled[#settled + 1] = name
+  end
+
   function homes.ensure(index, metric)
     local by_metric = states[index]
     if not by_metric then
@@ -141,9 +160,11 @@ function homes.create()
 
   -- Reads what `write` needs: see lib/reached-milestones.lua. @return whether there is something to be written
   function homes.prepare()
-    local is_changed = next(changed) ~= nil
-    if is_changed then call('HLEN', keys.track_key(bucket.key .. KEY_HOMES)) end
-    return is_changed
+    local has_changes = next(changed) ~= nil or next(unsettled) ~= nil or #settled > 0
+    if not has_changes then return false end
+    call('HLEN', keys.track_key(bucket.key .. KEY_HOMES))
+    call('ZCARD', keys.track_key(bucket.key .. KEY_UNSETTLED_HOMES))
+    return true
   end
 
   local function list_post(name)
@@ -155,15 +176,21 @@ function homes.create()
 
   -- The field `milestones` exists wherever the field `homes` does.
   function homes.write()
-    if next(changed) == nil then return end
+    if next(changed) == nil and next(unsettled) == nil and #settled == 0 then return end
     for index in pairs(changed) do
       post_count = post_count + call('HSET', bucket.key .. KEY_HOMES, posts.names[index], pack_states(states[index]))
       list_post(posts.names[index])
+      unsettled[index] = true
+    end
+    for index in pairs(unsettled) do
+      unsettled_count = unsettled_count + call('ZADD', bucket.key .. KEY_UNSETTLED_HOMES, 0, posts.names[index])
     end
     if post_count > LISTED_MAX then listed = nil end
-    call('HSET', bucket.key, FIELD_HOMES, pack(post_count, unpack(listed or {})))
+    call('HSET', bucket.key, FIELD_HOMES, pack(post_count, unsettled_count - #settled, unpack(listed or {})))
     milestones.write_field(0)
-    changed = {}
+    -- Last, because no command may name a key that one before it has emptied.
+    if #settled > 0 then call('ZREM', bucket.key .. KEY_UNSETTLED_HOMES, unpack(settled)) end
+    changed, unsettled, settled = {}, {}, {}
   end
 
   is_created = true
@@ -181,7 +208,8 @@ function homes.open()
   if bucket.own_region < 0 or not milestones.has_any then return end
   local field, marks_field = unpack(redis.call('HMGET', bucket.key, FIELD_HOMES, FIELD_FORWARD_MARKS))
   for index in pairs(homes.states) do homes.states[index] = nil end
-  changed, post_count, listed, homes.has_any, homes.marks_field = {}, 0, {}, field and true, marks_field
+  changed, unsettled, settled, post_count, unsettled_count, listed = {}, {}, {}, 0, 0, {}
+  homes.has_any, homes.marks_field = field and true, marks_field
   if not field then return end
   homes.create()
   homes.set_field(field)

@@ -175,7 +175,7 @@ local function merge_home(i)
   end
   merge_milestones.create()
   merge_homes.create()
-  merge_milestones.merge_records(index, metric, theirs)
+  if merge_milestones.merge_records(index, metric, theirs) then homes.note_unsettled(index) end
   for first = i - 7 * confirmations + 1, i, 7 do merge_homes.merge_confirmation(index, metric, { unpack(values, first, first + 6) }, fragment.vector) end
   merge_homes.merge_home(index, metric, region, number, mode, merge_milestones.disarm_all)
   return i + 1 + RECORD_VALUES * #theirs

@@ -30,8 +30,9 @@ function merge_milestones.create()
 
   -- Keeps records of other regions, and disarms what they are of: see mergeReached in home-exchange.ts.
   -- @param theirs  the values of each
+  -- @return whether one of this region came back that is not final
   function merge_milestones.merge_records(index, metric, theirs)
-    if #theirs == 0 then return end
+    if #theirs == 0 then return false end
     local state, own, news_by_n, first = milestones.ensure_state(index, metric), {}, {}, {}
     milestone_records.each(reached_milestones.read_records(index, metric, state), function(record) own[#own + 1] = record end)
     local room = MILESTONES_MAX - #own
@@ -45,35 +46,38 @@ function merge_milestones.create()
         if is_first then room = room - 1 end
       end
     end
-    if not next(news_by_n) then return end
-    local kept = {}
+    if not next(news_by_n) then return false end
+    local kept, has_open = {}, false
     for _, record in ipairs(own) do
       if not news_by_n[record[N]] then kept[#kept + 1] = pack(unpack(record)) end
     end
     for n, record in pairs(news_by_n) do
       kept[#kept + 1] = pack(unpack(record))
+      has_open = has_open or (record[REGION] == '' and record[IS_FINAL] == 0)
       if record[IS_FINAL] == 1 then reached_milestones.list_provisional(index, metric, n, 0) end
       if first[n] then reached_milestones.list_news(index, metric, n, record[VERSION_AFTER], record[AT]) end
     end
     list_changed(index, metric, state)
     state.stored_records, state.new_records, state.record_count = concat(kept), '', #kept
     disarm(index, metric, function(n) return news_by_n[n] end)
+    return has_open
   end
 
-  -- Marks own records that no failover can lose any more. @return whether there are any
+  -- Marks own records that no failover can lose any more. @return whether there are any, and whether there are others
   function merge_milestones.finalize(index, metric, final_up_to_ms)
-    local state, records, has_changed = milestones.ensure_state(index, metric), {}, false
-    if state.record_count == 0 then return false end
+    local state, records, has_changed, has_open = milestones.ensure_state(index, metric), {}, false, false
+    if state.record_count == 0 then return false, false end
     milestone_records.each(reached_milestones.read_records(index, metric, state), function(record)
-      if record[REGION] == '' and record[IS_FINAL] == 0 and record[RECORDED_AT] <= final_up_to_ms then
-        record[IS_FINAL], has_changed = 1, true
+      if record[REGION] == '' and record[IS_FINAL] == 0 then
+        local is_final = record[RECORDED_AT] <= final_up_to_ms
+        record[IS_FINAL], has_changed, has_open = is_final and 1 or 0, has_changed or is_final, has_open or not is_final
       end
       records[#records + 1] = pack(unpack(record))
     end)
-    if not has_changed then return false end
+    if not has_changed then return false, has_open end
     list_changed(index, metric, state)
     state.stored_records, state.new_records = concat(records), ''
-    return true
+    return true, has_open
   end
 
   is_created = true
