@@ -26,16 +26,25 @@ interface MilestoneSettings {
   readonly log: unknown;
 }
 
+/** The part of another region that arming needs: see DecidingPeer. */
+interface ConfirmingPeer {
+  readonly region: string;
+  /** Rejects if the region does not answer. */
+  hasLog(): Promise<boolean>;
+}
+
 /** Milestones for operators. */
 export class MilestoneAdministration {
   constructor(
     private readonly store: MilestoneStore,
     private readonly settings: MilestoneSettings,
+    private readonly peers: readonly ConfirmingPeer[],
   ) {}
 
   /** @throws ProtocolError */
   async arm(post: string, metric: Metric, n: number, request: ArmRequest = {}): Promise<Armed> {
     const options = this.#checkRequest(metric, n, request);
+    if (options?.mode === 'strict') await this.#checkPeers();
     const result = await rejectUnavailable(this.store.arm(post, metric.index, n, options));
     if (result.kind === 'armed') return result;
     throw new ProtocolError('CONFLICT', explain(result, metric.name, n));
@@ -59,6 +68,19 @@ export class MilestoneAdministration {
     if (from !== undefined && (chosen === 'order' || from >= n))
       throw badRequest('from must be below at, and is only for mode strict');
     return { mode: chosen, ...(from !== undefined && { from }), ...(home !== undefined && { takesOver: true }) };
+  }
+
+  /**
+   * A region with a log does not confirm the home, so nobody would ever be named. One that does not answer does not confirm, either, and
+   * is not a reason to reject a takeover.
+   */
+  async #checkPeers(): Promise<void> {
+    const haveLogs = await Promise.all(this.peers.map((peer) => peer.hasLog().catch(() => false)));
+    const names = this.peers.filter((_, i) => haveLogs[i]).map(({ region }) => region);
+    if (names.length === 0) return;
+    throw badRequest(
+      `mode must be order: region ${names.join(', ')} has LOG_URL, and events of a log cannot be forwarded; arm strict ones without a log`,
+    );
   }
 
   /** @throws ProtocolError */

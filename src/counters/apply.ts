@@ -32,6 +32,8 @@ export interface CountingRules {
   readonly elsewhereSetsMark: boolean;
   /** Whether later operations of its session in the batch wait for it. */
   readonly elsewhereIsAwaited: boolean;
+  /** Whether an event of a log is counted here whichever region decides: nobody would forward it, so it would be lost. */
+  readonly logIsCountedHere: boolean;
 }
 
 export const COUNTING_RULES: CountingRules = {
@@ -41,6 +43,7 @@ export const COUNTING_RULES: CountingRules = {
   reachMilestones,
   elsewhereSetsMark: false,
   elsewhereIsAwaited: true,
+  logIsCountedHere: true,
 };
 
 /**
@@ -65,7 +68,7 @@ export function apply(
 
   startMarkGenerations(bucket, metrics, batch);
   const posts = new PostWorkingSet(bucket, metrics);
-  const applying = new Applying(bucket, metrics, batch.atMs, rules);
+  const applying = new Applying(bucket, metrics, batch, rules);
   const outcomes = new Uint8Array(batch.operations.length);
   batch.operations.forEach((operation, i) => {
     const post = posts.get(operation.post);
@@ -102,16 +105,20 @@ function startGenerationIfOver(marks: Marks, atMs: number, lengthMs: number, max
 /** Applies the operations of one batch. */
 class Applying {
   readonly #stamp: number;
+  readonly #atMs: number;
+  readonly #mayForward: boolean;
   /** Sessions of which an operation of the batch is ELSEWHERE, and the region of all that were; `null`: later ones wait. */
   #elsewhere: Map<string, string | null> | null = null;
 
   constructor(
     private readonly bucket: Bucket,
     private readonly metrics: Metrics,
-    private readonly atMs: number,
+    { atMs, afterInLog }: Batch,
     private readonly rules: CountingRules,
   ) {
     this.#stamp = bucket.changes.now(atMs);
+    this.#atMs = atMs;
+    this.#mayForward = !bucket.milestones.isEmpty && (afterInLog === undefined || !rules.logIsCountedHere);
   }
 
   /** @returns its outcome */
@@ -119,7 +126,7 @@ class Applying {
     const { session, seq } = operation;
     const { sessionMarks, milestones } = this.bucket;
     if (session !== null && seq <= sessionMarks.get(session)) return DUPLICATE | this.#readState(operation);
-    if (!milestones.isEmpty && (this.#mustWait(operation) || !this.#isAdmitted(post, operation))) {
+    if (this.#mayForward && (this.#mustWait(operation) || !this.#isAdmitted(post, operation))) {
       if (session !== null && this.rules.elsewhereSetsMark) sessionMarks.set(session, seq);
       if (session !== null && this.rules.elsewhereIsAwaited) this.#awaitElsewhere(session, operation);
       return ELSEWHERE;
@@ -174,7 +181,7 @@ class Applying {
   /** To be called after the operation was applied. @returns REACHED if it is the one with which the total reaches a milestone */
   #reach({ state }: WorkingPost, operation: Operation): number {
     const { post, metric } = operation;
-    const about = { v: state.v + 1, atMs: this.atMs };
+    const about = { v: state.v + 1, atMs: this.#atMs };
     const records = recordReached(this.bucket, post, metric, state, about, operation, this.rules.reachMilestones);
     return records.some(({ missed }) => !missed) ? REACHED : 0;
   }

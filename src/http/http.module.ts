@@ -52,8 +52,9 @@ const logAdministration = {
 
 const milestoneAdministration = {
   provide: MilestoneAdministration,
-  useFactory: ({ milestones }: CounterStore, settings: Settings) => new MilestoneAdministration(milestones, settings),
-  inject: [STORE, SETTINGS],
+  useFactory: ({ milestones }: CounterStore, settings: Settings, { peers }: Replication) =>
+    new MilestoneAdministration(milestones, settings, peers),
+  inject: [STORE, SETTINGS, REPLICATION],
 };
 
 /** REST and Server-Sent Events. configureHttp adds CORS, limits, errors and documentation. */

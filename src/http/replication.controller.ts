@@ -14,6 +14,7 @@ import {
   encodeAcks,
   encodeDifferences,
   encodeOutcomes,
+  encodeSettings,
 } from '../replication/transport/message-codec.js';
 import type { PeerService } from '../replication/transport/peer.js';
 import { POSTS_PER_READ_MAX } from '../replication/transport/request-splitter.js';
@@ -27,14 +28,16 @@ import { PeerAuthentication } from './peer-authentication.js';
 @Controller('v1/replication')
 export class ReplicationController {
   readonly #validation: DeltaValidation;
+  readonly #hasLog: boolean;
 
   constructor(
-    @Inject(SETTINGS) { buckets, actorKeys, metrics }: Settings,
+    @Inject(SETTINGS) { buckets, actorKeys, metrics, log }: Settings,
     @Inject(REPLICATION) private readonly replication: Replication,
     @Inject(ForwardedIntake) private readonly forwarded: ForwardedIntake,
     @Inject(PeerAuthentication) private readonly peerAuthentication: PeerAuthentication,
   ) {
     this.#validation = new DeltaValidation(buckets, actorKeys, metrics);
+    this.#hasLog = log !== null;
   }
 
   @Post('deltas')
@@ -71,6 +74,11 @@ export class ReplicationController {
       this.#validation.checkOperations(operations);
       return async () => encodeOutcomes(await this.forwarded.accept(operations));
     });
+  }
+
+  @Post('settings')
+  async readSettings(@Req() request: Request, @Res() response: Response): Promise<void> {
+    await this.#respond(request, response, () => () => Promise.resolve(encodeSettings({ hasLog: this.#hasLog })));
   }
 
   /** @param parse checks the body and returns the call that answers it; throws WireErrors */

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { LIKES } from '../counters/metrics.js';
-import type { PostDelta, Delta } from '../counters/replication/delta.js';
+import type { Delta, HomeDelta, PostDelta } from '../counters/replication/delta.js';
 import { firstStampAt } from '../counters/replication/hybrid-clock.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
 import { DeltaAdmission, AHEAD_MAX_MS } from './delta-admission.js';
@@ -137,5 +137,22 @@ describe('admission of deltas', () => {
     const [admitted] = admission.admit('us', [delta({ posts })]);
     expect(admitted!.rejection).toBeUndefined();
     expect(admitted!.delta.posts.map(({ updatedAtMs }) => updatedAtMs)).toEqual([clock.wallMs(), 7]);
+  });
+
+  it('a region with a log merges all of a delta but a home in mode strict, and logs which post it is', () => {
+    const reached: never[] = [];
+    const homes = (['strict', 'order', 'released'] as const).map((mode, metric) => {
+      const home = { region: 'us', number: 1, mode };
+      return { metric, home, confirmations: [{ ...US, home, stamp: 1 }], reached };
+    });
+    const given = delta({ posts: [post({ homes }), liked(stampIn(-2))] });
+    expect(admission.admit('us', [given])[0]!.delta.posts).toEqual(given.posts);
+    const withLog = new DeltaAdmission(new Set(['us', 'ap']), clock, (message) => log.push(message), true);
+    const [admitted] = withLog.admit('us', [given, given]);
+    expect(admitted!.rejection).toBeUndefined();
+    const merged = [{ ...homes[0], home: null }, homes[1], homes[2]];
+    expect(admitted!.delta.posts).toEqual([post({ homes: merged as HomeDelta[] }), given.posts[1]]);
+    expect(log).toHaveLength(1);
+    expect(log[0]).toContain('region us wants to decide about milestones of post story in mode strict');
   });
 });

@@ -30,18 +30,25 @@ export class DeltaAdmission {
   readonly #unlisted = new Set<string>();
   readonly #warnedAtMs = new Map<string, number>();
 
-  /** @param regions PEERS @param clock decides which stamps are ahead */
+  /**
+   * @param regions PEERS @param clock decides which stamps are ahead
+   * @param hasLog LOG_URL: this region takes over no home in mode `strict`, because events of a log are not forwarded
+   */
   constructor(
     private readonly regions: ReadonlySet<string>,
     private readonly clock: Clock,
     private readonly warn: (message: string) => void,
+    private readonly hasLog = false,
   ) {}
 
   admit(from: string, deltas: readonly Delta[]): readonly Admitted[] {
     const wallMs = this.clock.wallMs();
     return deltas.map((delta) => {
       const rejection = this.#findRejection(from, delta, wallMs);
-      if (rejection === undefined) return { delta: capTimes(delta, wallMs), rejection };
+      if (rejection === undefined) {
+        const merged = this.hasLog ? this.#withoutStrictHomes(delta) : delta;
+        return { delta: capTimes(merged, wallMs), rejection };
+      }
       this.rejectedByRegion.set(from, (this.rejectedByRegion.get(from) ?? 0) + 1);
       return { delta: emptied(delta, wallMs), rejection };
     });
@@ -79,6 +86,23 @@ export class DeltaAdmission {
       }
     }
     return null;
+  }
+
+  /** Without the home nothing is confirmed, so nobody decides without the events of this region's log. The rest is merged. */
+  #withoutStrictHomes(delta: Delta): Delta {
+    const isStrict = ({ home }: HomeDelta): boolean => home?.mode === 'strict';
+    if (!delta.posts.some(({ homes = NONE }) => homes.some(isStrict))) return delta;
+    const posts = delta.posts.map((post) => {
+      const strict = post.homes?.find(isStrict);
+      if (strict === undefined) return post;
+      this.#warn(
+        `${strict.home!.region} home`,
+        `region ${strict.home!.region} wants to decide about milestones of post ${post.post} in mode strict, and waits for this region, ` +
+          'whose LOG_URL does not allow it: disarm them there, or arm them in mode order',
+      );
+      return { ...post, homes: post.homes!.map((one) => (isStrict(one) ? { ...one, home: null } : one)) };
+    });
+    return { ...delta, posts };
   }
 
   #mayCountFor(region: string): boolean {

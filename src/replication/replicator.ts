@@ -28,6 +28,8 @@ export interface ReplicatorOptions {
   readonly intervalMs: number;
   readonly buckets: number;
   readonly metrics: Metrics;
+  /** Whether LOG_URL is set. */
+  readonly hasLog?: boolean;
   readonly antiEntropyPeriodMs?: number;
   readonly random: () => number;
   readonly warn: (message: string) => void;
@@ -60,7 +62,7 @@ export class Replicator implements PeerService {
     const names = peers.map(({ region }) => region);
     const { intervalMs, antiEntropyPeriodMs = ANTI_ENTROPY_PERIOD_MS, buckets, random, warn } = options;
     this.#antiEntropy = new AntiEntropy(store, clock, antiEntropyPeriodMs, buckets);
-    this.#admission = new DeltaAdmission(new Set(names), clock, warn);
+    this.#admission = new DeltaAdmission(new Set(names), clock, warn, options.hasLog);
     const clockRewind = new AheadClockReset(store, clock, () => this.#links, warn);
     const changeReader = new ChangeReader(store, names, clock, intervalMs, random() * intervalMs);
     this.#changeReader = changeReader;

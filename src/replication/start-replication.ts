@@ -17,6 +17,8 @@ export interface ReplicationOptions {
   readonly buckets: number;
   readonly actorKeys: ActorKeys;
   readonly metrics: Metrics;
+  /** LOG_URL */
+  readonly log: unknown;
   readonly clock: Clock;
   readonly random: () => number;
   /** Logs a line for operators. */
@@ -52,11 +54,12 @@ export const NO_REPLICATION: Replication = {
 /** Connects a store to its peers: from now on its changes are pushed to them, and theirs are merged. */
 export function startReplication(store: ReplicatedStore, options: ReplicationOptions): Replication {
   const { region, peerToken: token, buckets, actorKeys, metrics, clock, random, warn } = options;
+  const hasLog = options.log !== null;
   const validation = new DeltaValidation(buckets, actorKeys, metrics);
   const requests = new PushRequests();
   const peers = options.peers.map((address) => new HttpPeer(address, { region, token, validation, requests, clock }));
   const intervalMs = options.replicationIntervalMs;
-  const replicator = new Replicator(store, peers, clock, { intervalMs, buckets, metrics, random, warn });
+  const replicator = new Replicator(store, peers, clock, { intervalMs, buckets, metrics, hasLog, random, warn });
   replicator.start();
   return {
     peerService: replicator,

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
+import type { Batch } from '../../src/counters/batch.js';
 import { type Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { HomeMode, ReachedMilestone } from '../../src/counters/milestones.js';
 import { APPLIED, ELSEWHERE, type Operation } from '../../src/counters/operation.js';
@@ -82,6 +83,16 @@ it('a retry of a choice that was forwarded for the option that it puts off is fo
   await receiveHome(2, 'released', no);
   expect(await send()).toBe(ELSEWHERE);
   expect(await store.milestones.forwardTo([choose])).toEqual(['us']);
+});
+
+it('an event of a log is counted here whichever region decides, because nobody would forward it', async () => {
+  await open(['us']);
+  await receiveHome(1, 'strict');
+  const log = new Producer('log');
+  const fromLog: Batch = { ...log.batch(0, [view(POST)]), afterInLog: 0 };
+  expect([...(await applied(store, fromLog)).outcomes]).toEqual([APPLIED]);
+  const direct = await applied(store, producer.batch(0, [view(POST)]));
+  expect(direct.outcomes[0]).toBe(ELSEWHERE);
 });
 
 it('the region that decided has a record marked as final once no failover can lose it', async () => {

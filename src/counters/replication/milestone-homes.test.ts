@@ -109,3 +109,16 @@ test('a retry of a choice that was forwarded for the option that it puts off is 
 test('a lookup under its own metric only would have it done a second time', () => {
   expect(retryChoice({ ...HOME_RULES, forwardedFor: ([own]) => [own!] })).toBe(APPLIED | ON);
 });
+
+test('an event of a log is counted here whichever region decides, because nobody would forward it', () => {
+  setHome('p', VIEWS, 'us');
+  const count = (rules: CountingRules): number => {
+    const operations = [view('p')];
+    const batch = { bucket: 0, producerId: 'log', batchNumber: ++n, afterInLog: n - 1, atMs: START_MS, operations };
+    const result = apply(bucket, METRICS, batch, rules);
+    if (result.kind !== 'applied') throw new Error(result.kind);
+    return result.outcomes[0]!;
+  };
+  expect(count(COUNTING_RULES)).toBe(APPLIED);
+  expect(count({ ...COUNTING_RULES, logIsCountedHere: false })).toBe(ELSEWHERE);
+});

@@ -13,6 +13,7 @@ function begin() {
   const administration = new MilestoneAdministration(
     new ReferenceStore(METRICS, 4, { region: 'eu', epoch: 1, nonce: 1 }).milestones,
     { region: 'eu', peers: [], log: null },
+    [],
   );
   return { clock, administration, raffles: new Raffles(administration, VIEWS, clock) };
 }

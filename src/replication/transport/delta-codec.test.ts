@@ -11,8 +11,10 @@ import {
   decodeAcks,
   decodeOperations,
   decodeOutcomes,
+  decodeSettings,
   encodeOperations,
   encodeOutcomes,
+  encodeSettings,
   encodeDifferences,
   encodeDigests,
   encodePosts,
@@ -24,6 +26,8 @@ const SCALE = Number(process.env['TEST_SCALE'] ?? 1);
 const RUNS = 60 * SCALE;
 const SEED = 20_260_101;
 const FORMAT = 5;
+/** Applied, a duplicate, elsewhere, unchanged; on, and an option put off. */
+const OUTCOMES = [0, 1, 2, 3, 5, 6, 13 + 32 * 7, 17, 18];
 
 interface Message {
   readonly name: string;
@@ -94,7 +98,8 @@ const MESSAGES: readonly Message[] = [
     encodeOperations,
     decodeOperations,
   ),
-  message('outcomes', (make, random) => list(random, () => make.number(256)), encodeOutcomes, decodeOutcomes),
+  message('outcomes', (_make, random) => list(random, () => random.pick(OUTCOMES)), encodeOutcomes, decodeOutcomes),
+  message('settings', (_make, random) => ({ hasLog: random.chance(0.5) }), encodeSettings, decodeSettings),
   message('posts', (make, random) => list(random, () => make.post()), encodePosts, decodePosts),
 ];
 
@@ -214,4 +219,11 @@ describe('the encoding', () => {
     }
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(2 ** 27);
   });
+});
+
+it.each([
+  [7, 'outcome must not be applied and a duplicate'],
+  [1 + 32, 'outcome must name an option only where one was put off'],
+])('an outcome that no operation has, %d, is a WireError', (outcome, problem) => {
+  expect(() => decodeOutcomes(encodeOutcomes([1, outcome]))).toThrow(problem);
 });

@@ -9,19 +9,23 @@ import type { BucketDigest, DecidingPeer, Difference, Peer } from './peer.js';
 import { encodeDigestRequests, type PushRequests, encodePostRequests } from './request-splitter.js';
 import type { DeltaValidation } from './delta-validation.js';
 import { WireError } from './wire-format.js';
-import { decodeDifferences, decodeAcks, decodeOutcomes, encodeOperations } from './message-codec.js';
+import { decodeDifferences, decodeAcks, decodeOutcomes, decodeSettings, encodeOperations } from './message-codec.js';
 import { decodeDeltas } from './delta-codec.js';
 
 /** Time limit from the request to the end of the response. */
 const CALL_MS = 5_000;
+/** Of a question on which a request of an operator waits. */
+const SETTINGS_MS = 2_000;
 /** No valid response is longer. */
 const RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
 /** One for pushes, which follow each other, two for forwarded operations, and the rest for digests and reads. */
 const SOCKETS = 6;
 const ERROR_CHARS = 200;
 
+const NO_BYTES = Buffer.alloc(0);
+
 const ROUTE = '/v1/replication';
-type Resource = 'deltas' | 'digests' | 'posts' | 'operations';
+type Resource = 'deltas' | 'digests' | 'posts' | 'operations' | 'settings';
 
 export interface HttpPeerOptions {
   /** Name of this region. */
@@ -35,8 +39,8 @@ export interface HttpPeerOptions {
 }
 
 /**
- * Another region over HTTP: `POST /v1/replication/deltas`, `digests`, `posts` and `operations`, bodies as in delta-codec.ts. A failed call rejects with
- * one line: `us responded 403: …`, `us: connect ECONNREFUSED`. The line contains no address, because everybody may read it.
+ * Another region over HTTP: `POST /v1/replication/deltas`, `digests`, `posts`, `operations` and `settings`, bodies as in delta-codec.ts. A
+ * failed call rejects with one line: `us responded 403: …`, `us: connect ECONNREFUSED`. The line contains no address, because everybody may read it.
  */
 export class HttpPeer implements Peer, DecidingPeer {
   readonly region: string;
@@ -100,12 +104,16 @@ export class HttpPeer implements Peer, DecidingPeer {
     throw new Error(`${this.region} responded with ${outcomes.length} outcomes to ${operations.length} operations`);
   }
 
+  hasLog(): Promise<boolean> {
+    return this.#call('settings', NO_BYTES, decodeSettings, SETTINGS_MS).then(({ hasLog }) => hasLog);
+  }
+
   close(): void {
     this.#agent.destroy();
   }
 
-  async #call<T>(resource: Resource, body: Buffer, decode: (response: Buffer) => T): Promise<T> {
-    const response = await this.#within(CALL_MS, resource, body);
+  async #call<T>(resource: Resource, body: Buffer, decode: (response: Buffer) => T, limitMs = CALL_MS): Promise<T> {
+    const response = await this.#within(limitMs, resource, body);
     try {
       return decode(response);
     } catch (error) {

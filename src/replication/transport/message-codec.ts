@@ -6,6 +6,7 @@ import {
   HOPS_MAX,
   OPERATIONS_PER_CALL_MAX,
 } from '../../counters/replication/forwarded-operation.js';
+import { APPLIED, DUPLICATE, ELSEWHERE, SWITCHED, SWITCHED_FROM_BIT } from '../../counters/operation.js';
 import type { BucketDigest, Difference } from './peer.js';
 import { WireError, WireReader, WireWriter } from './wire-format.js';
 
@@ -20,6 +21,7 @@ import { WireError, WireReader, WireWriter } from './wire-format.js';
  *     operations     (post · metric · flags (a byte) · value, of an adjustment plus 1 · actor (8 bytes) · session (8 bytes) · seq · second)[]
  *                    flags: kind + 4 if there is an actor + 8 x hops; a second only of a visit
  *     outcomes       byte[]
+ *     settings       flags (a byte): 1 LOG_URL is set
  */
 const INCARNATION_REJECTED = 1;
 const BACKFILLING = 2;
@@ -39,6 +41,8 @@ const OPERATION_BYTES = 14;
 const KINDS = ['add', 'set', 'adjust', 'visit'] as const;
 const HAS_ACTOR = 4;
 const HOPS_BIT = 3;
+
+const HAS_LOG = 1;
 
 export function encodeAcks(acks: readonly DeltaAck[]): Buffer {
   return encodeList(acks, (writer, ack) => {
@@ -153,7 +157,35 @@ export function encodeOutcomes(outcomes: readonly number[]): Buffer {
 
 /** @throws WireError if `encodeOutcomes` cannot have written the bytes */
 export function decodeOutcomes(bytes: Uint8Array): number[] {
-  return decodeList(bytes, 'outcomes', 1, (reader) => reader.byte('outcome', 0xff));
+  return decodeList(bytes, 'outcomes', 1, (reader) => {
+    const outcome = reader.byte('outcome', 0xff);
+    if (outcome === ELSEWHERE) return outcome;
+    if ((outcome & APPLIED) > 0 && (outcome & DUPLICATE) > 0)
+      throw new WireError('outcome must not be applied and a duplicate');
+    const isSwitched = (outcome & SWITCHED) > 0;
+    if (!isSwitched && outcome >> SWITCHED_FROM_BIT > 0)
+      throw new WireError('outcome must name an option only where one was put off');
+    return outcome;
+  });
+}
+
+/** What a region needs to know of another one before it decides about milestones. */
+interface PeerSettings {
+  readonly hasLog: boolean;
+}
+
+export function encodeSettings({ hasLog }: PeerSettings): Buffer {
+  const writer = new WireWriter();
+  writer.byte(hasLog ? HAS_LOG : 0);
+  return writer.message();
+}
+
+/** @throws WireError if `encodeSettings` cannot have written the bytes */
+export function decodeSettings(bytes: Uint8Array): PeerSettings {
+  const reader = new WireReader(bytes);
+  const flags = reader.byte('flags', HAS_LOG);
+  reader.end();
+  return { hasLog: flags === HAS_LOG };
 }
 
 export function encodePosts(posts: readonly string[]): Buffer {

@@ -36,6 +36,8 @@ export interface DecidingPeer {
    * @returns their outcomes; ELSEWHERE: it was not done there, either
    */
   forward(operations: readonly ForwardedOperation[]): Promise<readonly number[]>;
+  /** @returns whether events of the peer come through a log, so that it takes over no home in mode `strict` */
+  hasLog(): Promise<boolean>;
 }
 
 /** The same calls, as this region serves them to its peers. Operations are ingest's: see ForwardedIntake. */

@@ -145,7 +145,8 @@ local function apply()
   local sessions_at, seqs_at, counted_at = current_batch.sessions_at, current_batch.seqs_at, current_batch.counted_at
   local number, i, last = 0, current_batch.operations_at + 1, #values
   local is_duplicate, is_elsewhere, option, has_milestones, least = false, false, 0, milestones.has_any, milestones.is_armed and milestones.least
-  local has_homes, home_states = homes.has_any, homes.states
+  -- Nobody would forward an event of a log.
+  local has_homes, home_states = homes.has_any and not current_batch.after_in_log, homes.states
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
     i = i + 4
