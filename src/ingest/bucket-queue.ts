@@ -118,13 +118,13 @@ export class BucketQueue {
     this.#putBack = batch;
   }
 
-  /** Removes the waiting operations of a session. @returns those that were not answered yet, and how many there were */
-  withdraw(name: string): { unanswered: PendingOperation[]; count: number } {
+  /** Removes the waiting operations of sessions. @returns those that were not answered yet, and how many there were */
+  withdraw(names: ReadonlySet<string>): { unanswered: PendingOperation[]; count: number } {
     const unanswered: PendingOperation[] = [];
     let count = 0;
     for (const batch of this.waiting) {
       count += batch.operations.length;
-      unanswered.push(...batch.keepOnly(({ session }) => session === null || toSessionName(session) !== name));
+      unanswered.push(...batch.keepOnly(({ session }) => session === null || !names.has(toSessionName(session))));
       count -= batch.operations.length;
     }
     return { unanswered, count };

@@ -7,8 +7,6 @@ const WAITING_MAX = 5_000;
 /** An operation that waits for another region, or is on its way to it. */
 export interface Forwarded {
   readonly operation: ForwardedOperation;
-  /** `null`: the region did not answer, so the outcome is unknown. To be called once, unless it is withdrawn. */
-  done(outcome: number | null): void;
 }
 
 /** Calls to one region, one at a time, so that operations of a session arrive in order. */
@@ -16,9 +14,14 @@ export class ForwardLane<T extends Forwarded> {
   #waiting: T[] = [];
   #isCalling = false;
 
+  /**
+   * @param done is called with all operations of a call and their outcomes; `null`: the region did not answer, so they are unknown. Each
+   * that was added is done once, unless it is withdrawn.
+   */
   constructor(
     private readonly forwarding: Forwarding,
-    private readonly region: string,
+    readonly region: string,
+    private readonly done: (sent: readonly T[], outcomes: readonly number[] | null) => void,
   ) {}
 
   /** @returns whether there is room for it */
@@ -45,7 +48,7 @@ export class ForwardLane<T extends Forwarded> {
       this.#waiting = this.#waiting.slice(sent.length);
       const operations = sent.map(({ operation }) => operation);
       const outcomes = await this.forwarding.forward(this.region, operations).catch(() => null);
-      sent.forEach((one, i) => one.done(outcomes?.[i] ?? null));
+      this.done(sent, outcomes?.length === sent.length ? outcomes : null);
     }
     this.#isCalling = false;
   }

@@ -7,6 +7,7 @@ import { type AwaySession, type BucketQueue, type OpenBatch, toSessionName } fro
 import { ForwardLane, type Forwarded } from './forward-lane.js';
 import { type ForwardedOperation, HOPS_MAX } from '../counters/replication/forwarded-operation.js';
 import type { Forwarding } from './forwarding.js';
+import type { StalledOperation } from './ingest-events.js';
 import type { PendingOperation } from './pending-operation.js';
 
 /** Calls to a region at a time. Pushes to the region need connections, too. */
@@ -30,6 +31,7 @@ interface Away extends AwaySession {
 interface Entry extends Forwarded {
   readonly pending: PendingOperation;
   readonly away: Away;
+  readonly counts: PostCounts;
   /** Whether the client has its response. */
   isAnswered: boolean;
 }
@@ -41,6 +43,10 @@ export interface ForwarderOptions {
   fail(operations: readonly PendingOperation[], error: ErrorBody): void;
   /** That many operations are no longer pending; a negative number: they still are. */
   left(count: number): void;
+  /** An operation has its outcome from another region. */
+  settled(operation: PendingOperation, outcome: number): void;
+  /** An operation waits for other regions. It fails after this. */
+  stalled(one: StalledOperation): void;
   /** Operations were put back. */
   resume(queue: BucketQueue): void;
 }
@@ -94,18 +100,20 @@ export class Forwarder {
       entry.isAnswered = true;
       away.isFailed = true;
     }
-    for (const away of sessions.values()) {
-      if (away.isFailed) this.#fail(away, unavailable('an earlier operation of the session failed'));
-    }
+    const failed = new Set([...sessions.values()].filter(({ isFailed }) => isFailed));
+    this.#fail(failed, unavailable('an earlier operation of the session failed'));
     void this.#route(taken);
   }
 
   /** Fails operations that have waited since `sinceMs` or longer. */
   failOverdue(sinceMs: number): void {
-    for (const { pending, away, isAnswered } of [...this.#entries]) {
+    const overdue = new Map<string | null, Set<Away>>();
+    for (const { pending, away, isAnswered } of this.#entries) {
       if (isAnswered || pending.acceptedAtMs > sinceMs) continue;
-      this.#fail(away, unavailable(`${describe(away.region)} did not answer in time`));
+      ensure(overdue, away.region, () => new Set<Away>()).add(away);
+      if (away.region !== null) this.#stall(pending, [away.region], 'silent');
     }
+    for (const [region, aways] of overdue) this.#fail(aways, unavailable(describeSilence(region)));
   }
 
   #findAway(sessions: Map<string, Away>, queue: BucketQueue, { session }: PendingOperation): Away {
@@ -120,84 +128,116 @@ export class Forwarder {
   }
 
   #enter(away: Away, pending: PendingOperation, counts: PostCounts, name: string): Entry {
-    const entry: Entry = {
-      operation: toForwarded(pending, name),
-      pending,
-      away,
-      isAnswered: false,
-      done: (outcome) => {
-        if (outcome === null) this.#fail(away, unavailable(`${describe(away.region)} did not answer`));
-        else if (outcome === ELSEWHERE)
-          this.#fail(away, unavailable(`${describe(away.region)} waits for other regions to confirm that`));
-        else if (!entry.isAnswered) {
-          entry.isAnswered = true;
-          pending.settled(outcome, counts);
-        }
-        this.#finish(entry);
-      },
-    };
+    const entry = { operation: toForwarded(pending, name), pending, away, counts, isAnswered: false };
     away.entries.add(entry);
     this.#entries.add(entry);
     return entry;
   }
 
   async #route(taken: readonly Entry[]): Promise<void> {
-    const operations = taken.map(({ pending }) => pending);
-    const regions = await this.forwarding.forwardTo(operations).catch(() => operations.map(() => null));
-    const explained = new Map<string, Promise<string>>();
+    const regions = await this.forwarding
+      .forwardTo(taken.map(({ pending }) => pending))
+      .catch(() => taken.map(() => null));
+    const full = new Set<Away>();
+    const waits = new Map<string, Entry[]>();
+    const waiting = new Map<Away, Entry[]>();
     for (const [i, entry] of taken.entries()) {
       const { away, operation, pending } = entry;
       const region = regions[i] ?? null;
-      if (away.isFailed) this.#finish(entry);
+      if (away.isFailed || full.has(away)) this.#finish(entry);
+      else if (waiting.has(away)) waiting.get(away)!.push(entry);
       else if (away.region !== null && (away.region !== region || away.behind.length > 0)) {
         away.behind.push(pending);
         // It is pending as before.
         this.options.left(-1);
         this.#finish(entry);
       } else if (region === null || operation.hops > HOPS_MAX) {
-        const metric = `${pending.metric} ${pending.post}`;
-        const reason = explained.get(metric) ?? this.#explainWait(pending);
-        explained.set(metric, reason);
-        this.#fail(away, unavailable(await reason));
-        this.#finish(entry);
+        const entries = ensure(waits, `${pending.metric} ${pending.post}`, (): Entry[] => []);
+        entries.push(entry);
+        waiting.set(away, entries);
       } else {
         away.region = region;
         if (this.#laneOf(region, operation).add(entry)) continue;
-        this.#fail(away, unavailable(`too many operations wait for region ${region}`));
+        full.add(away);
+        this.#fail(new Set([away]), unavailable(`too many operations wait for region ${region}`));
         this.#finish(entry);
       }
     }
+    await Promise.all([...waits.values()].map((entries) => this.#failWaiting(entries)));
   }
 
-  async #explainWait(operation: PendingOperation): Promise<string> {
-    const regions = await this.forwarding.waitingFor(operation);
+  /** @param entries of one metric of a post, and later ones of their sessions */
+  async #failWaiting(entries: readonly Entry[]): Promise<void> {
+    const [first] = entries;
+    const regions = await this.forwarding.waitingFor(first!.pending);
     const names = regions.length === 0 ? 'other regions' : `region ${regions.join(', ')}`;
-    return `near a milestone this metric of the post waits until ${names} has confirmed who counts it`;
+    const reason = `near a milestone this metric of the post waits until ${names} has confirmed who counts it`;
+    this.#stall(first!.pending, regions, 'unconfirmed');
+    this.#fail(new Set(entries.map(({ away }) => away)), unavailable(reason));
+    for (const entry of entries) this.#finish(entry);
   }
 
   #laneOf(region: string, { session }: ForwardedOperation): ForwardLane<Entry> {
     const name = `${region} ${session.lo % LANES}`;
-    let lane = this.#lanes.get(name);
-    if (lane === undefined) this.#lanes.set(name, (lane = new ForwardLane(this.forwarding, region)));
-    return lane;
+    return ensure(
+      this.#lanes,
+      name,
+      () => new ForwardLane(this.forwarding, region, (sent, outcomes) => this.#done(region, sent, outcomes)),
+    );
   }
 
-  /** Fails all of a session that wait, and those that are away. These stay until it is known that they cannot arrive any more. */
-  #fail(away: Away, error: ErrorBody): void {
-    const { queue, name, entries, behind, held } = away;
-    away.isFailed = true;
+  #done(region: string, sent: readonly Entry[], outcomes: readonly number[] | null): void {
+    const failed = new Set<Away>();
+    for (const [i, entry] of sent.entries()) {
+      const { away, pending } = entry;
+      if (away.isFailed) continue;
+      const outcome = outcomes?.[i];
+      if (outcome !== undefined && outcome !== ELSEWHERE) {
+        entry.isAnswered = true;
+        pending.settled(outcome, entry.counts);
+        this.options.settled(pending, outcome);
+      } else {
+        // Later ones of the session may be done there: their clients send them again after this one, as they do here.
+        away.isFailed = true;
+        failed.add(away);
+        this.#stall(pending, [region], outcomes === null ? 'silent' : 'waiting');
+      }
+    }
+    this.#fail(failed, unavailable(outcomes === null ? describeSilence(region) : describeWait(region)));
+    for (const entry of sent) this.#finish(entry);
+  }
+
+  #stall(operation: PendingOperation, regions: readonly string[], cause: StalledOperation['cause']): void {
+    this.options.stalled({ operation, regions, cause });
+  }
+
+  /**
+   * Fails all operations of sessions that wait, and those that are away. These stay until it is known that they cannot arrive any more.
+   * Costs one look at all that waits, however many sessions fail.
+   */
+  #fail(aways: ReadonlySet<Away>, error: ErrorBody): void {
+    if (aways.size === 0) return;
     const failed: PendingOperation[] = [];
-    for (const entry of entries) {
-      if (!entry.isAnswered) failed.push(entry.pending);
-      entry.isAnswered = true;
+    const names = new Map<BucketQueue, Set<string>>();
+    for (const away of aways) {
+      away.isFailed = true;
+      for (const entry of away.entries) {
+        if (!entry.isAnswered) failed.push(entry.pending);
+        entry.isAnswered = true;
+      }
+      this.options.left(away.behind.length + away.held.length);
+      failed.push(...away.behind.splice(0), ...away.held.splice(0));
+      if (away.name !== null) ensure(names, away.queue, () => new Set<string>()).add(away.name);
     }
-    for (const lane of this.#lanes.values()) {
-      for (const entry of lane.withdraw((one) => one.away === away)) this.#leave(entry);
+    const withdrawn = [...this.#lanes.values()].flatMap((lane) => lane.withdraw((one) => aways.has(one.away)));
+    for (const [queue, sessions] of names) {
+      const { unanswered, count } = queue.withdraw(sessions);
+      this.options.left(count);
+      failed.push(...unanswered);
     }
-    const waiting = name === null ? { unanswered: [], count: 0 } : queue.withdraw(name);
-    this.options.left(behind.length + held.length + waiting.count);
-    failed.push(...behind.splice(0), ...held.splice(0), ...waiting.unanswered);
     this.options.fail(failed, error);
+    // Not before: it has later operations of the bucket sent.
+    for (const entry of withdrawn) this.#finish(entry);
   }
 
   #finish(entry: Entry): void {
@@ -225,10 +265,21 @@ function toForwarded(pending: PendingOperation, name: string): ForwardedOperatio
   return { post, metric, kind, value, actor, ...mark, ...visit, isForwarded: true, hops: (hops ?? 0) + 1 };
 }
 
-function describe(region: string | null): string {
-  return region === null ? 'the store' : `region ${region} counts this metric of the post near a milestone, and`;
+function describeSilence(region: string | null): string {
+  if (region === null) return 'the store did not answer in time';
+  return `near a milestone this metric of the post waits until region ${region}, which counts it, answers`;
+}
+
+function describeWait(region: string): string {
+  return `near a milestone this metric of the post waits until region ${region}, which counts it, has the confirmation of all regions`;
 }
 
 function unavailable(problem: string): ErrorBody {
   return errorBody('UNAVAILABLE', `${problem}; retry with the same seq or key`, RETRY_MS);
+}
+
+function ensure<K, V>(map: Map<K, V>, key: K, create: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = create()));
+  return value;
 }

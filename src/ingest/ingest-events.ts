@@ -15,6 +15,24 @@ export interface CommittedBatch {
   readonly answeredFrom: number;
 }
 
+/** An operation that another region has done. Its client has the outcome. */
+export interface ForwardedOutcome {
+  readonly operation: PendingOperation;
+  readonly outcome: number;
+}
+
+/** An operation that failed because near a milestone its metric waits for other regions. */
+export interface StalledOperation {
+  readonly operation: PendingOperation;
+  /** Those that it waits for, by name; none, if they are unknown. */
+  readonly regions: readonly string[];
+  /**
+   * `unconfirmed`: they have not confirmed that this region decides. `silent`: the one that decides does not answer. `waiting`: it answers
+   * that it waits itself.
+   */
+  readonly cause: 'unconfirmed' | 'silent' | 'waiting';
+}
+
 /** Operations whose clients got an error. After UNAVAILABLE an operation may be committed all the same. */
 export interface RejectedOperations {
   readonly operations: readonly PendingOperation[];

@@ -5,11 +5,11 @@ import { sleep } from '../common/sleep.js';
 import { bucketOf } from '../counters/bucket-of.js';
 import { CLOSING_ERROR, type ErrorBody, errorBody } from '../protocol/errors.js';
 import type { CounterStore } from '../store/counter-store.js';
-import { type AppliedResult, BatchSender, type BatchSenderOptions } from './batch-sender.js';
+import { type AppliedResult, BatchSender } from './batch-sender.js';
 import { BucketQueue, type OpenBatch } from './bucket-queue.js';
 import { Forwarder } from './forwarder.js';
-import type { Forwarding } from './forwarding.js';
-import type { CommittedBatch, RejectedOperations } from './ingest-events.js';
+import type { CommittedBatch, ForwardedOutcome, RejectedOperations, StalledOperation } from './ingest-events.js';
+import type { IngestOptions, Observer } from './ingest-options.js';
 import type { PendingOperation } from './pending-operation.js';
 
 /** Measured on LMDB: a batch of 500 costs little more than one of 50, and its acknowledgements still leave in one write. */
@@ -33,19 +33,6 @@ const DRAIN_CHECK_MS = 5;
 const TOO_MANY_ERROR = errorBody('OVERLOADED', 'too many operations are waiting; retry later', 1_000);
 /** Idle queues that verify at the same time, after an outage, whether the store still has their batches. */
 const VERIFICATIONS_MAX = 256;
-
-export interface IngestOptions extends BatchSenderOptions {
-  readonly buckets: number;
-  /** FLUSH_MS: how long an operation waits for others to join its batch. */
-  readonly flushMs: number;
-  /** Only with other regions. */
-  readonly forwarding?: Forwarding;
-}
-
-/** Observes seconds, as prom-client's histograms do. */
-export interface Observer {
-  observe(seconds: number): void;
-}
 
 /**
  * Write combining and group commit. An operation joins the open batch of its post's bucket. The batch is committed when it
@@ -79,8 +66,12 @@ export class Ingest {
   #shedOperations: PendingOperation[] = [];
   readonly #committed = new Subject<CommittedBatch>();
   readonly #rejected = new Subject<RejectedOperations>();
+  readonly #forwarded = new Subject<ForwardedOutcome>();
+  readonly #stalled = new Subject<StalledOperation>();
   readonly committed: Observable<CommittedBatch> = this.#committed;
   readonly rejected: Observable<RejectedOperations> = this.#rejected;
+  readonly forwarded: Observable<ForwardedOutcome> = this.#forwarded;
+  readonly stalled: Observable<StalledOperation> = this.#stalled;
 
   constructor(
     private readonly store: CounterStore,
@@ -112,6 +103,11 @@ export class Ingest {
   /** While ingest is congested, a connection with this many waiting operations is paused. */
   get fairShare(): number {
     return (PENDING_MAX - this.#pending) * SHARE_OF_FREE;
+  }
+
+  /** Operations on their way to other regions. */
+  get forwarding(): number {
+    return this.#forwarder?.size ?? 0;
   }
 
   /** Operations of committed batches that are kept for a replay. */
@@ -218,6 +214,8 @@ export class Ingest {
       batchMax: BATCH_MAX,
       fail: (operations, error) => this.#fail(operations, error),
       left: (count) => (this.#pending -= count),
+      settled: (operation, outcome) => this.#forwarded.next({ operation, outcome }),
+      stalled: (one) => this.#stalled.next(one),
       resume: (queue) => {
         if (queue.waiting.length === 0 || queue.isSending) return;
         this.#busy.add(queue);
@@ -246,7 +244,7 @@ export class Ingest {
     for (const queue of this.#busy) for (const operation of queue.takeOverdue(sinceMs)) overdue.push(operation);
     this.#failUnavailable(overdue);
     this.#deadlineTimer =
-      this.#busy.size > 0 || (this.#forwarder?.size ?? 0) > 0
+      this.#busy.size > 0 || this.forwarding > 0
         ? this.clock.after(DEADLINE_CHECK_MS, () => this.#checkDeadlines())
         : null;
   }
