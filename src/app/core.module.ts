@@ -27,6 +27,7 @@ import { ClosingFlag } from '../common/closing-flag.js';
 import { ForwardedIntake } from '../ingest/forwarded-intake.js';
 import { Ingest } from '../ingest/ingest.js';
 import { MilestoneMonitor } from '../ingest/milestone-monitor.js';
+import { MilestoneWaits } from '../ingest/milestone-waits.js';
 import { OperationCounts } from '../ingest/operation-counts.js';
 import type { Aggregator } from '../log/aggregator.js';
 import type { EventLog } from '../log/event-log.js';
@@ -254,8 +255,14 @@ function provideCounting(settings: Settings): Provider[] {
     },
     {
       provide: OperationCounts,
-      useFactory: (ingest: Ingest) => new OperationCounts(ingest.committed, ingest.rejected),
+      useFactory: (ingest: Ingest) => new OperationCounts(ingest.committed, ingest.rejected, ingest.forwarded),
       inject: [Ingest],
+    },
+    {
+      provide: MilestoneWaits,
+      useFactory: (ingest: Ingest, clock: Clock) =>
+        new MilestoneWaits(ingest, metrics, clock, new ThrottledLog(clock, warnAbout('milestones'))),
+      inject: [Ingest, CLOCK],
     },
     {
       provide: MilestoneMonitor,

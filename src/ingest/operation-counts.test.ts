@@ -1,15 +1,16 @@
 import { expect, test } from '@jest/globals';
 import { Subject } from 'rxjs';
 import { APPLIED, DUPLICATE, ON, type Operation } from '../counters/operation.js';
-import type { CommittedBatch, RejectedOperations } from './ingest-events.js';
+import type { CommittedBatch, ForwardedOutcome, RejectedOperations } from './ingest-events.js';
 import { OperationCounts } from './operation-counts.js';
 import type { PendingOperation } from './pending-operation.js';
 
 function world() {
   const committed = new Subject<CommittedBatch>();
   const rejected = new Subject<RejectedOperations>();
-  const counts = new OperationCounts(committed, rejected);
-  return { counts, committed, rejected };
+  const forwarded = new Subject<ForwardedOutcome>();
+  const counts = new OperationCounts(committed, rejected, forwarded);
+  return { counts, committed, rejected, forwarded };
 }
 
 function operationsOf(...kinds: Operation['kind'][]): PendingOperation[] {
@@ -52,5 +53,23 @@ test('an operation that timed out before its batch was committed is counted once
   expect([...counts.entries()]).toEqual([
     { kind: 'add', result: 'UNAVAILABLE', count: 1 },
     { kind: 'add', result: 'applied', count: 1 },
+  ]);
+});
+
+test('an operation that another region does is counted by kind here, and apart in the other region', () => {
+  const [add] = operationsOf('add');
+  const here = world();
+  here.forwarded.next({ operation: add!, outcome: DUPLICATE });
+  expect([...here.counts.entries()]).toEqual([{ kind: 'add', result: 'duplicate', count: 1 }]);
+  const there = world();
+  const received = { ...add!, isForwarded: true as const };
+  there.committed.next(batch([received], [DUPLICATE]));
+  there.rejected.next({ operations: [received], code: 'UNAVAILABLE' });
+  there.forwarded.next({ operation: received, outcome: APPLIED });
+  expect([...there.counts.entries()]).toEqual([]);
+  expect([...there.counts.fromPeers]).toEqual([
+    ['duplicate', 1],
+    ['UNAVAILABLE', 1],
+    ['applied', 1],
   ]);
 });
