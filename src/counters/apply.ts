@@ -16,7 +16,7 @@ import { hasReached, reachMilestones } from './milestones.js';
 import { APPLIED, buildSwitched, DUPLICATE, ELSEWHERE, ON, type Operation, REACHED } from './operation.js';
 import { COUNT_MAX, countRights, increment } from './pn-counter.js';
 import { PostWorkingSet, type WorkingPost } from './post-working-set.js';
-import { mightReach, recordReached } from './milestone-records.js';
+import { isUndecided, mightReach, recordReached } from './milestone-records.js';
 import { toVisitKey } from './visit-key.js';
 
 /** Rules of counting. Tests plant other rules to see that they would be found. */
@@ -34,6 +34,8 @@ export interface CountingRules {
   readonly elsewhereIsAwaited: boolean;
   /** Whether an event of a log is counted here whichever region decides: nobody would forward it, so it would be lost. */
   readonly logIsCountedHere: boolean;
+  /** Whether a replay that might reach a milestone waits until this region may decide. */
+  readonly replaysWait: boolean;
 }
 
 export const COUNTING_RULES: CountingRules = {
@@ -44,6 +46,7 @@ export const COUNTING_RULES: CountingRules = {
   elsewhereSetsMark: false,
   elsewhereIsAwaited: true,
   logIsCountedHere: true,
+  replaysWait: true,
 };
 
 /**
@@ -65,6 +68,8 @@ export function apply(
   const after = afterInLog ?? batchNumber - 1;
   if (after !== last) return { kind: after > last ? 'gap' : 'stale', last };
   if (batch.hasSums === true && mightReach(bucket, batch.operations)) return { kind: 'unsum', last };
+  if (batch.isReplay === true && rules.replaysWait && mightReach(bucket, batch.operations, isUndecided))
+    return { kind: 'undecided', last };
 
   startMarkGenerations(bucket, metrics, batch);
   const posts = new PostWorkingSet(bucket, metrics);
@@ -107,18 +112,20 @@ class Applying {
   readonly #stamp: number;
   readonly #atMs: number;
   readonly #mayForward: boolean;
+  readonly #isReplay: boolean;
   /** Sessions of which an operation of the batch is ELSEWHERE, and the region of all that were; `null`: later ones wait. */
   #elsewhere: Map<string, string | null> | null = null;
 
   constructor(
     private readonly bucket: Bucket,
     private readonly metrics: Metrics,
-    { atMs, afterInLog }: Batch,
+    { atMs, afterInLog, isReplay }: Batch,
     private readonly rules: CountingRules,
   ) {
     this.#stamp = bucket.changes.now(atMs);
     this.#atMs = atMs;
     this.#mayForward = !bucket.milestones.isEmpty && (afterInLog === undefined || !rules.logIsCountedHere);
+    this.#isReplay = isReplay === true;
   }
 
   /** @returns its outcome */
@@ -128,7 +135,9 @@ class Applying {
     if (session !== null && seq <= sessionMarks.get(session)) return DUPLICATE | this.#readState(operation);
     if (this.#mayForward && (this.#mustWait(operation) || !this.#isAdmitted(post, operation))) {
       if (session !== null && this.rules.elsewhereSetsMark) sessionMarks.set(session, seq);
-      if (session !== null && this.rules.elsewhereIsAwaited) this.#awaitElsewhere(session, operation);
+      // The other region has what it got of a replay, or its client sends it again.
+      if (session !== null && this.rules.elsewhereIsAwaited && !this.#isReplay)
+        this.#awaitElsewhere(session, operation);
       return ELSEWHERE;
     }
     if (session !== null) sessionMarks.set(session, seq);
@@ -157,7 +166,7 @@ class Applying {
 
   #isAdmitted({ state }: WorkingPost, operation: Operation): boolean {
     const total = computeTotal(state.metrics[operation.metric]);
-    return this.bucket.homes.admits(operation, total, this.#stamp);
+    return this.bucket.homes.admits(operation, total, this.#stamp, this.#isReplay);
   }
 
   /** @returns the outcome without milestones */

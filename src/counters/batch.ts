@@ -19,6 +19,8 @@ export interface Batch {
   readonly afterInLog?: number;
   /** Only if the producer is a log: whether an operation adds up several events, of which none is known any more. */
   readonly hasSums?: boolean;
+  /** Whether it was committed before, and the store may have lost it: what was counted here is counted here again, even if another region decides now. */
+  readonly isReplay?: boolean;
   /** Wall time at the gateway, ms since 1970. */
   readonly atMs: number;
   readonly operations: readonly Operation[];
@@ -59,4 +61,6 @@ export type CommitResult =
   /** `gap`: batches between `last` and this one are missing. `stale`: a later batch was applied before. */
   | { readonly kind: 'gap' | 'stale'; readonly last: number }
   /** A sum might reach a milestone, and nobody could be named: the batch is to be sent with single events. Nothing was applied. */
-  | { readonly kind: 'unsum'; readonly last: number };
+  | { readonly kind: 'unsum'; readonly last: number }
+  /** A replay might reach a milestone, and this region does not know yet whether it may decide: later it may. Nothing was applied. */
+  | { readonly kind: 'undecided'; readonly last: number };

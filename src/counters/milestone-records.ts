@@ -5,18 +5,27 @@ import type { Operation } from './operation.js';
 const NO_OPERATION = { actor: null, session: null, seq: 0, kind: 'add', value: 0 } as const;
 
 /** Whether a metric may reach a milestone with these operations, as far as is known before they are applied. */
-export function mightReach(bucket: Pick<Bucket, 'milestones' | 'post'>, operations: readonly Operation[]): boolean {
+export function mightReach<B extends Pick<Bucket, 'milestones' | 'post'>>(
+  bucket: B,
+  operations: readonly Operation[],
+  isMeant: (bucket: B, post: string, metric: number) => boolean = () => true,
+): boolean {
   const { milestones } = bucket;
   if (milestones.armedCount === 0) return false;
   const sums = new Map<string, number>();
   return operations.some(({ post, metric, value }) => {
     const next = milestones.get(post, metric)?.armed[0];
-    if (next === undefined || value <= 0) return false;
+    if (next === undefined || value <= 0 || !isMeant(bucket, post, metric)) return false;
     const name = `${metric} ${post}`;
     const sum = (sums.get(name) ?? computeTotal(bucket.post(post)?.metrics[metric])) + value;
     sums.set(name, sum);
     return sum >= next;
   });
+}
+
+/** Whether this region may not decide about the milestones of the metric now. */
+export function isUndecided({ homes }: Pick<Bucket, 'homes'>, post: string, metric: number): boolean {
+  return homes.decidable(post, metric) === undefined;
 }
 
 /** An operation, or a change by another region. */

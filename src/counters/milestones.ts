@@ -102,10 +102,10 @@ export const NOT_SHARED: SharedMilestones = {
 export interface MilestoneHomes {
   /**
    * To be called before an operation is applied, and after it is known that it is no duplicate.
-   * @param total of its metric; @param stamp of the changes of its batch
+   * @param total of its metric; @param stamp of the changes of its batch; @param isReplay whether it was counted here before, and lost
    * @returns whether it may be applied here; else another region has to, or it has to wait for one
    */
-  admits(operation: Operation, total: number, stamp: number): boolean;
+  admits(operation: Operation, total: number, stamp: number, isReplay: boolean): boolean;
   /** @returns the region that has to do an operation that is not admitted; `null`: it has to wait here */
   forwardTo(operation: Operation): string | null;
   /** @returns the milestones of the metric; `undefined`: none may be decided now */

@@ -17,6 +17,12 @@ const PRODUCER_STATE_TRUST_MS = 30 * 60_000;
 /** A session's high-water mark is kept for at least an hour (MARK_GENERATION_MS). */
 const MARKS_TRUST_MS = 50 * 60_000;
 
+/**
+ * A replay that might reach a milestone waits this long for its region to know that it decides: the regions need a few exchanges. Then what
+ * would reach it is dropped, because all else in the bucket waits behind it, and in a cut that would be for as long as the cut.
+ */
+const UNDECIDED_MAX_MS = 10_000;
+
 export type AppliedResult = Extract<CommitResult, { kind: 'applied' }>;
 type RejectedResult = Exclude<CommitResult, AppliedResult>;
 
@@ -38,6 +44,8 @@ interface Sending {
   firstSentAt: Instant | null;
   /** When they were first sent under the current number. */
   numberedAt: Instant | null;
+  /** When the store first said that it cannot decide yet. */
+  undecidedSince?: Instant;
 }
 
 /**
@@ -47,6 +55,7 @@ interface Sending {
  *            ▼                                                                                │
  *     send (producerId, n) ──▶ applied: committed, and retained ──▶ the next, or done         │
  *            │                                                                                │
+ *            ├──▶ undecided: a replay; after a pause the same again ──────────────────────────┤
  *            ├──▶ gap(last): the store's history is shorter than it was.                      │
  *            │       retained last+1 … n-1 are complete: replay them, then n ─────────────────┤
  *            │       otherwise: those that are left, then n, under a new producer id ─────────┤
@@ -152,10 +161,18 @@ export class BatchSender {
 
   #recoverHistory(queue: BucketQueue, left: readonly Sending[], { kind, last }: RejectedResult): readonly Sending[] {
     const { batchNumber } = left[0]!.batch;
+    if (kind === 'undecided') return this.#awaitDecision(left);
     if (kind === 'gap' && last < batchNumber - 1) return this.#replayMissing(queue, left, last);
     if (kind === 'stale' && last > batchNumber) return this.#skipCommitted(queue, left, last);
     // No history leads to such a result. The batch is sent again, as after any failure.
     return left;
+  }
+
+  #awaitDecision([head, ...others]: readonly Sending[]): readonly Sending[] {
+    head!.undecidedSince ??= readInstant(this.clock);
+    if (ageMs(this.clock, head!.undecidedSince) <= UNDECIDED_MAX_MS) return [head!, ...others];
+    this.#recordLoss(1);
+    return [{ ...head!, batch: { ...head!.batch, isReplay: false } }, ...others];
   }
 
   /** The store has no batch of the producer after `last`. */
@@ -232,5 +249,5 @@ export class BatchSender {
 }
 
 function toSending({ batch, committedAt }: RetainedBatch): Sending {
-  return { batch, waiters: null, firstSentAt: committedAt, numberedAt: committedAt };
+  return { batch: { ...batch, isReplay: true }, waiters: null, firstSentAt: committedAt, numberedAt: committedAt };
 }

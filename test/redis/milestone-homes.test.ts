@@ -157,3 +157,29 @@ it('a record of this region that comes back is marked as final here', async () =
   const [delta] = await store.replication!.readPosts([POST]);
   expect(delta!.posts[0]!.homes![0]!.reached).toMatchObject([{ n: 2, region: 'eu', isFinal: true }]);
 });
+
+it('a replay is counted here again, although another region decides now, but for what was forwarded since', async () => {
+  await open(['us']);
+  await receiveHome(1, 'strict');
+  const [first, second] = [1, 2].map((seq) => view(POST, 1, { session: SESSION, seq })) as [Operation, Operation];
+  const forwarded = await applied(store, producer.batch(0, [first]));
+  const replay = await applied(store, { ...producer.batch(0, [first, second, view(POST)]), isReplay: true });
+  const live = await applied(store, producer.batch(0, [view(POST)]));
+  expect([forwarded, replay, live].map(({ outcomes }) => [...outcomes])).toEqual([
+    [ELSEWHERE],
+    [ELSEWHERE, APPLIED, APPLIED],
+    [ELSEWHERE],
+  ]);
+});
+
+it('a replay that might reach a milestone changes nothing while this region may not decide', async () => {
+  await open(['us']);
+  await store.replication!.acquireLeases(START_MS);
+  await store.milestones.arm(POST, VIEWS, 3, { mode: 'strict', from: 1 });
+  expect((await applied(store, producer.batch(0, [view(POST)]))).outcomes[0]).toBe(APPLIED);
+  const batch = producer.batch(0, [view(POST), view(POST)]);
+  expect(await store.commit({ ...batch, isReplay: true })).toEqual({ kind: 'undecided', last: 1 });
+  const [read] = await store.read([POST], null);
+  expect(read!.counts.totals[VIEWS]).toBe(1);
+  expect([...(await applied(store, batch)).outcomes]).toEqual([APPLIED, ELSEWHERE]);
+});

@@ -1,14 +1,24 @@
+import { NEVER } from 'rxjs';
+import { COUNTING_RULES, type CountingRules } from '../../src/counters/apply.js';
+import type { Batch, CommitResult } from '../../src/counters/batch.js';
+import type { Key64 } from '../../src/counters/ids.js';
 import { VIEWS } from '../../src/counters/metrics.js';
 import type { Operation } from '../../src/counters/operation.js';
 import { ForwardedIntake } from '../../src/ingest/forwarded-intake.js';
+import { HOME_RULES, type HomeRules } from '../../src/counters/replication/home-rules.js';
+import type { CounterStore, PostView } from '../../src/store/counter-store.js';
+import type { MilestoneStore } from '../../src/store/milestone-store.js';
+import type { FaultyStore } from './faulty-store.js';
 import type { ForwardedOperation } from '../../src/counters/replication/forwarded-operation.js';
 import type { Forwarding } from '../../src/ingest/forwarding.js';
 import type { Random } from '../support/random.js';
 import { type Attempt, IngestWorld, like, view } from './ingest-world.js';
 import { RegionsWorld } from './regions-world.js';
 
-/** The milestone of views of post `a`; forwarding begins with the first view. */
+/** The milestone of views of post `a`. */
 export const N = 30;
+/** Longer than any history: a failover may lose all of it. */
+const REPLAY_WINDOW_MS = 60_000;
 const LATENCY_MS = 40;
 const TIMEOUT_MS = 5_000;
 const RETRY_MS = 500;
@@ -21,21 +31,28 @@ export class ForwardingWorld {
   readonly gateways: readonly { readonly ingest: IngestWorld['ingest']; readonly submit: IngestWorld['submit'] }[];
   readonly clients: readonly Client[];
 
-  constructor(readonly random: Random) {
-    this.regions = new RegionsWorld(random, 'none', { intervalMs: 200 });
+  readonly #stores: readonly FaultyStore[];
+
+  constructor(
+    readonly random: Random,
+    rules: CountingRules = COUNTING_RULES,
+    homes: HomeRules = HOME_RULES,
+  ) {
+    this.regions = new RegionsWorld(random, 'none', { intervalMs: 200, rules, homes });
     const intakes = new Map<string, ForwardedIntake>();
     const worlds = this.regions.regions.map((region, i) => {
       const forwarding = new SimulatedForwarding(this, region, (name) => intakes.get(name)!);
       return new IngestWorld({
         clock: this.clock,
-        inner: region.primary,
+        inner: new FollowingStore(region),
         seed: i + 1,
-        replayWindowMs: 100,
+        replayWindowMs: REPLAY_WINDOW_MS,
         forwarding,
       });
     });
     for (const [i, { name }] of this.regions.regions.entries())
       intakes.set(name, new ForwardedIntake(worlds[i]!.ingest));
+    this.#stores = worlds.map(({ store }) => store);
     this.gateways = worlds.map((world) => ({ ingest: world.ingest, submit: world.submit.bind(world) }));
     this.clients = worlds.flatMap((world, i) => [1, 2, 3].map((n) => new Client(world, 10 * i + n)));
   }
@@ -44,10 +61,11 @@ export class ForwardingWorld {
     return this.regions.clock;
   }
 
-  /** Arms the milestone in the first region, so that the others forward from now on. */
-  async start(): Promise<void> {
+  /** Arms the milestone in the first region, so that the others forward once it has counted `from` views. */
+  async start(from = 1): Promise<void> {
     await this.clock.advance(2_000);
-    await this.regions.regions[0]!.primary.milestones.arm('a', VIEWS, N, { mode: 'strict', from: 1 });
+    await this.regions.regions[0]!.primary.milestones.arm('a', VIEWS, N, { mode: 'strict', from });
+    for (const region of this.regions.regions) region.replicate();
     this.gateways[0]!.submit(view('a'));
     await this.clock.advance(2_000);
   }
@@ -57,6 +75,19 @@ export class ForwardingWorld {
       this.regions.cut(index, other);
       this.regions.cut(other, index);
     }
+  }
+
+  replicate(index: number): void {
+    this.regions.regions[index]!.replicate();
+  }
+
+  /** The region's store loses what its replica lacks. Other regions reach it at once, and its gateway after a while. */
+  async failOver(index: number, downMs: number): Promise<void> {
+    const store = this.#stores[index]!;
+    if (!store.available) return;
+    store.down();
+    await this.regions.regions[index]!.failOver(false);
+    this.clock.after(downMs, () => store.up());
   }
 
   heal(): void {
@@ -91,6 +122,41 @@ export class ForwardingWorld {
         return new Map(views.map(({ counts }) => [counts.post, counts.totals[VIEWS]!]));
       }),
     );
+  }
+}
+
+/** The store of a region, on whichever server it is now. */
+class FollowingStore implements CounterStore {
+  readonly changes = NEVER;
+  readonly reconnected = NEVER;
+  readonly available = true;
+  readonly allReachable = true;
+  readonly replication = null;
+  readonly replayWindowMs = 0;
+  readonly description = {};
+
+  constructor(private readonly region: Region) {}
+
+  get milestones(): MilestoneStore {
+    return this.region.primary.milestones;
+  }
+
+  commit(batch: Batch): Promise<CommitResult> {
+    return this.region.primary.commit(batch);
+  }
+
+  read(posts: readonly string[], actor: Key64 | null): Promise<PostView[]> {
+    return this.region.primary.read(posts, actor);
+  }
+
+  watch(): void {}
+
+  unwatch(): void {}
+
+  reportViewers(): void {}
+
+  close(): Promise<void> {
+    return Promise.resolve();
   }
 }
 

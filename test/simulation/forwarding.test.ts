@@ -1,10 +1,14 @@
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { COUNTING_RULES, type CountingRules } from '../../src/counters/apply.js';
 import { DUPLICATE } from '../../src/counters/operation.js';
+import { HOME_RULES, type HomeRules } from '../../src/counters/replication/home-rules.js';
 import { BucketQueue } from '../../src/ingest/bucket-queue.js';
+import { readInstant } from '../../src/ingest/dual-clock-instant.js';
 import { RetainedBatches } from '../../src/ingest/retained-batches.js';
 import { LIMIT_MS, SCALE } from '../property/runs.js';
 import { Random } from '../support/random.js';
 import { FLUSH_MS, view } from './ingest-world.js';
+import { SimulatedClock } from './simulated-clock.js';
 import { ForwardingWorld, N } from './forwarding-world.js';
 
 const HISTORIES = 60 * SCALE;
@@ -17,15 +21,24 @@ afterEach(() => {
   jest.restoreAllMocks();
 });
 
+interface Course {
+  readonly isCut?: boolean;
+  readonly failsOver?: boolean;
+  readonly rules?: CountingRules;
+  readonly homes?: HomeRules;
+}
+
 /** Runs a history. @returns a description of a fault; `''`: there is none */
-async function history(seed: number): Promise<string> {
+async function history(seed: number, { isCut, failsOver, rules, homes }: Course): Promise<string> {
   const random = new Random(seed);
-  const world = new ForwardingWorld(random);
-  await world.start();
+  const world = new ForwardingWorld(random, rules, homes);
+  await world.start(1 + random.below(N - 5));
   for (let step = 0; step < STEPS; step++) {
     const turn = random.next();
     if (turn < 0.8) random.pick(world.clients).act(random);
-    else if (turn < 0.9) world.regions.cut(random.below(3), random.below(3));
+    else if (turn < 0.83 && failsOver) await world.failOver(random.below(3), random.below(2_000));
+    else if (turn < 0.9 && failsOver) world.replicate(random.below(3));
+    else if (turn < 0.95 && isCut) world.regions.cut(random.below(3), random.below(3));
     else world.regions.mend();
     await world.clock.advance(random.below(400));
   }
@@ -36,19 +49,30 @@ async function history(seed: number): Promise<string> {
   return fault;
 }
 
-async function findFault(from: number, count: number): Promise<string> {
+async function findFault(from: number, count: number, course: Course): Promise<string> {
   for (let seed = from; seed < from + count; seed++) {
-    const fault = await history(seed);
+    const fault = await history(seed, course);
     if (fault !== '') return `seed ${seed}: ${fault}`;
   }
   return '';
 }
 
 describe(`gateways of three regions that forward (TEST_SEED=${SEED})`, () => {
-  test(
-    `each operation is counted once, and one is the ${N}th, in ${HISTORIES} histories`,
-    async () => {
-      expect(await findFault(SEED, HISTORIES)).toBe('');
+  test.each([[{ isCut: true }], [{ failsOver: true }]])(
+    `each operation is counted once, and one is the ${N}th, in ${HISTORIES} histories of %j`,
+    async (course) => {
+      expect(await findFault(SEED, HISTORIES, course)).toBe('');
+    },
+    LIMIT_MS,
+  );
+
+  test.each([
+    ['replays of what was counted here are forwarded', { homes: { ...HOME_RULES, countsReplays: false } }],
+    ['replays that may reach a milestone do not wait', { rules: { ...COUNTING_RULES, replaysWait: false } }],
+  ] as const)(
+    'histories find lost operations: %s',
+    async (_, plant) => {
+      expect(await findFault(1, PLANTED, { failsOver: true, ...plant })).not.toBe('');
     },
     LIMIT_MS,
   );
@@ -57,7 +81,7 @@ describe(`gateways of three regions that forward (TEST_SEED=${SEED})`, () => {
     'histories find operations that overtake one of their session that is away',
     async () => {
       jest.spyOn(BucketQueue.prototype, 'holdBack').mockImplementation(() => undefined);
-      expect(await findFault(1, PLANTED)).not.toBe('');
+      expect(await findFault(1, PLANTED, { isCut: true })).not.toBe('');
     },
     LIMIT_MS,
   );
@@ -122,5 +146,17 @@ describe('an operation that another region has to do', () => {
       ['b', true],
     ]);
     world.regions.close();
+  });
+
+  test('at most 100,000 batches of which nothing was done here are retained, until their window is over', async () => {
+    const clock = new SimulatedClock();
+    const retained = new RetainedBatches(clock, 1_000, () => true);
+    const queue = new BucketQueue(0, 'prod-one');
+    const batch = { bucket: 0, producerId: 'prod-one', atMs: 0, operations: [view('a')] };
+    for (let batchNumber = 1; batchNumber <= 100_001; batchNumber++)
+      retained.retain(queue, { ...batch, batchNumber }, readInstant(clock), () => false);
+    expect([queue.retained.length, queue.retained.at(-1)!.batch.operations]).toEqual([90_000, []]);
+    await clock.advance(2_000);
+    expect([queue.retained.length, clock.timers]).toEqual([0, 0]);
   });
 });

@@ -23,6 +23,8 @@ export interface HomeRules {
   readonly keepsForwardMarks: boolean;
   /** Under which of the metrics that an operation may change, its own first, it is looked up whether it was forwarded before. */
   readonly forwardedFor: (metrics: readonly number[]) => readonly number[];
+  /** Whether a region counts again what a failover has lost, although another one decides now. */
+  readonly countsReplays: boolean;
 }
 
 export const HOME_RULES: HomeRules = {
@@ -34,6 +36,7 @@ export const HOME_RULES: HomeRules = {
   waitsForSync: true,
   keepsForwardMarks: true,
   forwardedFor: (metrics) => metrics,
+  countsReplays: true,
 };
 
 /**

@@ -2,6 +2,7 @@ import { beforeEach, expect, test } from '@jest/globals';
 import { MemoryBucket } from '../../../test/contract/memory-bucket.js';
 import { key, like, METRICS, RULED_METRICS, START_MS, view } from '../../../test/contract/operations.js';
 import { apply, COUNTING_RULES, type CountingRules } from '../apply.js';
+import { computeTotal } from '../bucket.js';
 import { LIKES, type Metrics, VIEWS } from '../metrics.js';
 import { APPLIED, DUPLICATE, ELSEWHERE, ON, type Operation } from '../operation.js';
 import { HOME_RULES, type HomeRules } from './home-rules.js';
@@ -18,8 +19,10 @@ function outcomes(
   operations: Operation[],
   rules: CountingRules = COUNTING_RULES,
   metrics: Metrics = METRICS,
+  isReplay = false,
 ): number[] {
-  const batch = { bucket: 0, producerId: 'prod-one', batchNumber: ++n, atMs: START_MS, operations };
+  const about = { bucket: 0, producerId: 'prod-one', batchNumber: ++n, atMs: START_MS };
+  const batch = { ...about, operations, ...(isReplay && { isReplay }) };
   const result = apply(bucket, metrics, batch, rules);
   if (result.kind !== 'applied') throw new Error(result.kind);
   return [...result.outcomes];
@@ -121,4 +124,22 @@ test('an event of a log is counted here whichever region decides, because nobody
   };
   expect(count(COUNTING_RULES)).toBe(APPLIED);
   expect(count({ ...COUNTING_RULES, logIsCountedHere: false })).toBe(ELSEWHERE);
+});
+
+test('a replay is counted here again, although another region decides now, but for what was forwarded since', () => {
+  setHome('p', VIEWS, 'us');
+  const [first, second] = [1, 2].map((seq) => view('p', 1, { session: SESSION, seq })) as [Operation, Operation];
+  expect(outcomes([first])).toEqual([ELSEWHERE]);
+  expect(outcomes([first, second, view('p')], COUNTING_RULES, METRICS, true)).toEqual([ELSEWHERE, APPLIED, APPLIED]);
+  expect(outcomes([view('p')])).toEqual([ELSEWHERE]);
+});
+
+test('a replay that might reach a milestone changes nothing while this region may not decide', () => {
+  bucket.homes.arm('p', VIEWS, 3, { mode: 'strict', from: 1 }, 0, 1);
+  expect(outcomes([view('p')])).toEqual([APPLIED]);
+  const operations = [view('p'), view('p')];
+  expect(() => outcomes(operations, COUNTING_RULES, METRICS, true)).toThrow('undecided');
+  expect(computeTotal(bucket.post('p')!.metrics[VIEWS])).toBe(1);
+  n -= 1;
+  expect(outcomes(operations)).toEqual([APPLIED, ELSEWHERE]);
 });

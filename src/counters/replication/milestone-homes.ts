@@ -42,12 +42,14 @@ export class ReplicatedHomes implements MilestoneHomes {
     this.exchange = new HomeExchange(bucket, metrics, rules);
   }
 
-  admits(operation: Operation, total: number, stamp: number): boolean {
+  admits(operation: Operation, total: number, stamp: number, isReplay: boolean): boolean {
     const { post, metric, value } = operation;
-    if (this.#isElsewhere(operation)) return false;
+    const isCountedAgain = isReplay && this.rules.countsReplays;
+    if (this.#isElsewhere(operation, isCountedAgain)) return false;
     const milestones = this.bucket.milestones.get(post, metric);
     if (milestones?.shared === undefined) return true;
-    if (this.#isBound(milestones.shared) && !this.#becomesEffective(post, metric, milestones)) return false;
+    const isBound = !isCountedAgain && this.#isBound(milestones.shared);
+    if (isBound && !this.#becomesEffective(post, metric, milestones)) return false;
     if (value <= 0) return true;
     this.#releaseIfOver(post, metric, milestones, total, () => stamp);
     this.#claimFrom(post, metric, total + value, () => stamp);
@@ -72,12 +74,17 @@ export class ReplicatedHomes implements MilestoneHomes {
     return this.bucket.peers.filter((region) => !this.#hasConfirmationOf(region, shared));
   }
 
-  /** Whether another region has to do the operation, because it decides, or because it got it before. Notes that it is forwarded. */
-  #isElsewhere(operation: Operation): boolean {
+  /**
+   * Whether another region has to do the operation, because it decides, or because it got it before. Notes that it is forwarded.
+   * @param isCountedAgain it was counted here, and lost: that is lost for all regions, because the counts of a new incarnation replace
+   * those of earlier ones everywhere. So it is counted again where it was, even after this region has confirmed a home. If it were sent to
+   * the home, it might meet a mark of a later operation of its session there, and nobody would have counted it
+   */
+  #isElsewhere(operation: Operation, isCountedAgain: boolean): boolean {
     const { post, session, seq } = operation;
     const metrics = this.#listChanged(operation);
-    const frozen = this.#findFrozen(operation, metrics);
     if (this.#findForwarded(operation, metrics) !== undefined) return true;
+    const frozen = isCountedAgain ? undefined : this.#findFrozen(operation, metrics);
     if (frozen === undefined) return false;
     const { region } = this.exchange.get(post, frozen).home!;
     if (session !== null && this.rules.keepsForwardMarks)

@@ -147,6 +147,12 @@ describe('an encoded batch', () => {
     expect(valuesOf(packed)[BATCH_HEADER_VALUES]).toBe(-1);
   });
 
+  it('a replay says so in place of a position in a log', () => {
+    const batch = { bucket: 0, producerId: 'prod-one', batchNumber: 9, atMs: AT_MS, isReplay: true };
+    const { packed } = packer.encode({ ...batch, operations: [view('a')] });
+    expect(valuesOf(packed)[3]).toBe(-1);
+  });
+
   it('an operation without an actor has index 0', () => {
     expect(pack([{ ...like('a', ANN), actor: null }]).values.slice(-4)).toEqual([1, 1, 0, 0]);
   });

@@ -22,6 +22,8 @@ export const OPERATIONS = {
 export const BATCH_HEADER_VALUES = 11;
 /** Instead of the number of operations that are named, if one of them is the sum of several. */
 const WITH_SUMS = -1;
+/** Instead of a position in a log. */
+const IS_REPLAY = -1;
 const FIRST_OPERATIONS = 512;
 
 /** An operation, or what it does to another option of its group. */
@@ -80,7 +82,7 @@ export class BatchEncoder {
     const writer = this.#writer;
     writer.writeText(producerId);
     writer.writeInteger(batchNumber);
-    writer.writeInteger(afterInLog === undefined ? 0 : afterInLog + 1);
+    writer.writeInteger(batch.isReplay === true ? IS_REPLAY : afterInLog === undefined ? 0 : afterInLog + 1);
     writer.writeInteger(atMs);
     writer.writeInteger(posts.length);
     writer.writeInteger(sessions.length);

@@ -5,11 +5,12 @@ import type { PostView } from '../../counter-store.js';
 import { MsgpackReader } from './msgpack-reader.js';
 
 /** First value of a reply of scripts/commit-batches-n.lua. */
-export const COMMIT_REPLIES = { APPLIED: 0, GAP: 1, STALE: 2, UNSUM: 3, UNNAMED: 4 } as const;
+export const COMMIT_REPLIES = { APPLIED: 0, GAP: 1, STALE: 2, UNSUM: 3, UNNAMED: 4, UNDECIDED: 5 } as const;
 const REJECTIONS = {
   [COMMIT_REPLIES.GAP]: 'gap',
   [COMMIT_REPLIES.STALE]: 'stale',
   [COMMIT_REPLIES.UNSUM]: 'unsum',
+  [COMMIT_REPLIES.UNDECIDED]: 'undecided',
 } as const;
 /** The letter of metrics that have a set of actors; others have a `c`. */
 export const KIND_WITH_MEMBERS = 's';

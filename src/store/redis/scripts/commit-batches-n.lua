@@ -13,7 +13,7 @@
 -- ARGV[7 + i]  batch i, msgpack values (batch-encoder.ts):
 --            how many values follow
 --            producer id, or name of a log; batch number, or position in the log after the batch
---            0, or 1 + position in the log before the batch
+--            0, -1 if it is a replay, or 1 + position in the log before the batch
 --            time of the batch (ms since 1970)
 --            numbers of posts, sessions and keys of visits; the longest window (ms); numbers of sets and members
 --            number of operations that are named, 0 if they are not; -1 if one of them is the sum of several
@@ -38,12 +38,14 @@
 --            2 (stale), the same
 --            3 (unsum), the same: a sum may reach a milestone, and the batch was not applied
 --            4 (unnamed): an operation reaches a milestone, and the batch was not applied, because its operations are not named
+--            5 (undecided), number of the producer's last batch: a replay may reach a milestone, and the batch was not applied, because this
+--              region does not know yet whether it may decide
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
 -- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth current-batch posts publish
 -- @include marks members record-changes changed-posts milestones reached-milestones homes home-decisions forward-marks admission
 -- @include apply-operations error-reply
--- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE COMMIT_UNNAMED COMMIT_UNSUM
+-- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE COMMIT_UNDECIDED COMMIT_UNNAMED COMMIT_UNSUM
 -- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_MILESTONES FIELD_NONCE FIELD_OLD_MARKS FIELD_OLD_VISIT_MARKS FIELD_RUN_ID FIELD_SIZES
 -- @constants KEY_LOG_POSITIONS KEY_MARKS KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS KEY_VISIT_MARKS
 -- @constants MARK_GENERATION_MAX MARK_GENERATION_MS VISIT_MARKS_MAX
@@ -208,7 +210,7 @@ local function commit(key, packed)
       if homes.has_any then homes.read(current_batch.posts_count) end
       if milestones.is_armed and apply_operations.prepare_milestones() then
         assert_slot_local()
-        return pack(COMMIT_UNSUM, last)
+        return pack(current_batch.is_replay and COMMIT_UNDECIDED or COMMIT_UNSUM, last)
       end
     end
     local outcomes, due_ms = apply(producers, previous_producers, publish_after, publish_due, not state)

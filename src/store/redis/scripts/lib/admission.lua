@@ -1,6 +1,6 @@
 -- scripts/lib/admission.lua: which operations a batch may apply here, in a bucket with homes; the meaning is that of `admits` in
 -- milestone-homes.ts and of apply.ts.
--- @needs posts post-record milestones homes home-decisions forward-marks
+-- @needs posts post-record current-batch milestones homes home-decisions forward-marks
 -- @constants HOME_STRICT
 local admission = {
   -- Whether operations of the batch wait for earlier ones of their sessions.
@@ -29,10 +29,10 @@ local function create()
 
   -- @param value  what an operation may add
   local function admits(index, metric, value, session, seq, is_forwarded, others)
-    if forward_marks.is_elsewhere(index, metric, session, seq, is_forwarded, others) then return false end
+    if forward_marks.is_elsewhere(index, metric, session, seq, is_forwarded, others, current_batch.is_replay) then return false end
     local state = homes.find(index, metric)
     if not state then return true end
-    if is_bound(state) and not home_decisions.becomes_effective(index, state) then return false end
+    if not current_batch.is_replay and is_bound(state) and not home_decisions.becomes_effective(index, state) then return false end
     if value <= 0 then return true end
     local total = compute_total(posts.records[index], metric)
     home_decisions.release_if_over(index, metric, total)
@@ -45,6 +45,7 @@ local function create()
 
   -- Whether an operation that is no duplicate may be applied here, and no earlier one of its session in the batch is ELSEWHERE.
   function admission.is_admitted(index, metric, value, session, seq, is_forwarded, others)
+    if current_batch.is_replay then return admits(index, metric, value, session, seq, is_forwarded, others) end
     local region = awaited[session]
     local must_wait = region ~= nil and (not region or region ~= forward_marks.find_target(index, metric, session, seq, is_forwarded, others))
     if not must_wait and admits(index, metric, value, session, seq, is_forwarded, others) then return true end

@@ -74,12 +74,13 @@ local function put_off(outcome, option, index, metric, member)
 end
 
 -- Created by the first batch of which a post has a milestone: see lib/milestones.lua.
-local reach, sum_might_reach
+local reach, might_reach
 
 -- To be called before `apply` if a post of the batch has a milestone that is armed.
--- @return whether a sum of several operations may reach one: see mightReach in milestone-records.ts
+-- @return whether a sum of several operations may reach one, or a replay one that this region may not decide about now: see mightReach in
+--   milestone-records.ts
 local function prepare_milestones()
-  if reach then return current_batch.has_sums and sum_might_reach() end
+  if reach then return (current_batch.has_sums or current_batch.is_replay) and might_reach() end
 
   -- Records what a total has reached after an operation was applied.
   -- @param least         the least threshold that is armed
@@ -102,8 +103,8 @@ local function prepare_milestones()
     return is_winner and outcome + OUTCOME_REACHED or outcome
   end
 
-  function sum_might_reach()
-    local list, sums, i = current_batch.values, {}, current_batch.operations_at + 1
+  function might_reach()
+    local is_replay, list, sums, i = current_batch.is_replay, current_batch.values, {}, current_batch.operations_at + 1
     while i <= #list do
       local kind, index, metric, value = list[i], list[i + 1], list[i + 2], list[i + 3]
       i = i + 4
@@ -112,7 +113,7 @@ local function prepare_milestones()
         if kind >= OPERATION_FORWARDED then kind = kind - OPERATION_FORWARDED end
         if kind == OPERATION_VISIT then value, i = 1, i + 2 elseif kind < OPERATION_COUNT then value = kind end
         local least = value > 0 and milestones.least[index] and milestones.least[index][metric]
-        if least then
+        if least and not (is_replay and milestones.is_decidable(index, metric)) then
           local id = index .. ' ' .. metric
           sums[id] = (sums[id] or compute_total(records[index], metric)) + value
           if sums[id] >= least then return true end
@@ -122,7 +123,7 @@ local function prepare_milestones()
     return false
   end
 
-  return current_batch.has_sums and sum_might_reach()
+  return (current_batch.has_sums or current_batch.is_replay) and might_reach()
 end
 
 -- @param i        the value after those of the operation: there are the other options that it puts off

@@ -10,6 +10,8 @@ local batch = {
   posts_count = 0, sessions_count = 0, visits_count = 0, longest_window_ms = 0, sets_count = 0,
   -- Whether an operation is the sum of several.
   has_sums = false,
+  -- Whether it was committed before, and may be lost.
+  is_replay = false,
   -- `seqs_at`: hashes of sessions, which lib/marks.lua replaces by their last seqs. `counted_at`: hashes of visits, which it replaces by the
   -- second in which one counted last. `states_at`: hashes of members, which lib/members.lua replaces by whether they are on. `names_at`:
   -- kinds and actors of the operations, nil if they are not named.
@@ -21,7 +23,7 @@ function batch.parse(packed)
   local posts_count, sessions_count, visits_count, sets_count, members_count = values[6], values[7], values[8], values[10], values[11]
   local named_count = values[12]
   batch.values, batch.producer_id, batch.number, batch.at_ms = values, values[2], values[3], values[5]
-  batch.after_in_log = values[4] > 0 and values[4] - 1 or nil
+  batch.after_in_log, batch.is_replay = values[4] > 0 and values[4] - 1 or nil, values[4] < 0
   batch.posts_count, batch.sessions_count, batch.sets_count = posts_count, sessions_count, sets_count
   batch.visits_count, batch.longest_window_ms = visits_count, values[9]
   local sessions_at = POSTS_AT + 2 * posts_count

@@ -73,11 +73,12 @@ local function create()
 
   -- Whether another region has to do an operation. Notes that it is forwarded.
   -- @param session  its key in decimal, empty for none
-  -- @param others   metrics that it puts off
-  function forward_marks.is_elsewhere(index, metric, session, seq, is_forwarded, others)
+  -- @param others     metrics that it puts off
+  -- @param is_replay  whether it was counted here, and lost: then it is counted here again
+  function forward_marks.is_elsewhere(index, metric, session, seq, is_forwarded, others, is_replay)
     local is_new = session == '' or is_forwarded
     if not is_new and find_forwarded(index, metric, others, session, seq) then return true end
-    local frozen = find_frozen(index, metric, others)
+    local frozen = not is_replay and find_frozen(index, metric, others)
     if not frozen or session == '' then return frozen and true end
     new_marks[session .. ' ' .. homes.find(index, frozen).region] = seq
     return true
