@@ -21,6 +21,8 @@ export class RetainedBatches {
   /** The batches of queues that are not pinned. */
   readonly #oldestFirst = new Set<RetainedBatch>();
   #operations = 0;
+  /** Batches without operations. */
+  #empty = 0;
   #timer: Timer | null = null;
 
   /** @param replayWindowMs 0 for a store that loses nothing: none is retained */
@@ -34,7 +36,10 @@ export class RetainedBatches {
     return this.#operations;
   }
 
-  /** @param isDone whether the operation with this index was done here. Another region may have counted the others */
+  /**
+   * A batch of which nothing was done here is retained too, because a replay needs consecutive numbers. It counts as one operation.
+   * @param isDone whether the operation with this index was done here. Another region may have counted the others
+   */
   retain(queue: BucketQueue, batch: Batch, committedAt: Instant, isDone: (index: number) => boolean): void {
     if (this.replayWindowMs === 0) return;
     const operations = batch.operations.filter((_, i) => isDone(i)).map(copyOperation);
@@ -42,7 +47,8 @@ export class RetainedBatches {
     queue.retained.push(retained);
     if (!queue.isPinned) this.#oldestFirst.add(retained);
     this.#operations += operations.length;
-    if (this.#operations > OPERATIONS_MAX) this.#dropWhile(() => this.#operations > OPERATIONS_LEFT);
+    if (operations.length === 0) this.#empty += 1;
+    if (this.#size > OPERATIONS_MAX) this.#dropWhile(() => this.#size > OPERATIONS_LEFT);
     this.#timer ??= this.clock.after(this.replayWindowMs, () => this.#expire());
   }
 
@@ -72,7 +78,7 @@ export class RetainedBatches {
   #expire(): void {
     const endMs = this.clock.nowMs() - this.replayWindowMs;
     if (this.allReachable()) this.#dropWhile(({ committedAt }) => committedAt.nowMs <= endMs);
-    this.#timer = this.#operations > 0 ? this.clock.after(this.replayWindowMs, () => this.#expire()) : null;
+    this.#timer = this.#size > 0 ? this.clock.after(this.replayWindowMs, () => this.#expire()) : null;
   }
 
   #dropWhile(condition: (oldest: RetainedBatch) => boolean): void {
@@ -85,7 +91,13 @@ export class RetainedBatches {
 
   #forget(retained: RetainedBatch): void {
     this.#oldestFirst.delete(retained);
-    this.#operations -= retained.batch.operations.length;
+    const { length } = retained.batch.operations;
+    this.#operations -= length;
+    if (length === 0) this.#empty -= 1;
+  }
+
+  get #size(): number {
+    return this.#operations + this.#empty;
   }
 }
 
