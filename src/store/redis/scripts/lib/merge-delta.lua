@@ -58,6 +58,7 @@ local function reach(index, metric, kind, actor, by)
   local total = compute_total(post, metric)
   if not least or total < least then return end
   local at_ms = hybrid_clock.to_wall_ms(bucket.clock)
+  reached_milestones.create()
   reached_milestones.reach(index, metric, total, post[post_record.VERSION] + 1, at_ms, actor, '', 0, kind, by)
 end
 
