@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
-import { closeClients } from '../support/clients.js';
+import type { MilestoneEvent } from '../../src/protocol/messages.js';
+import { type Client, closeClients, connect, expectOk } from '../support/clients.js';
 import { stopAll } from '../support/gateway-process.js';
-import { readMilestones } from '../support/milestones.js';
+import { readMilestones, readWinners } from '../support/milestones.js';
 import { RACE_ENV, RegionRace } from '../support/region-race.js';
 import { RegionProcesses } from '../support/region-processes.js';
 import { stopRedis } from '../support/redis-server.js';
@@ -14,6 +15,20 @@ const ACTORS_A_RACE = 1_000;
 
 const worlds: RegionProcesses[] = [];
 const races: RegionRace[] = [];
+/** One at each gateway, who watches the posts of its races. */
+const viewers: Viewer[] = [];
+
+interface Viewer {
+  readonly url: string;
+  readonly socket: Client;
+  readonly events: MilestoneEvent[];
+}
+
+function startViewer(url: string): Viewer {
+  const viewer: Viewer = { url, socket: connect(url), events: [] };
+  viewer.socket.on('milestone', (event) => void viewer.events.push(event));
+  return viewer;
+}
 
 afterAll(async () => {
   await closeClients();
@@ -31,12 +46,17 @@ describe.each([
   beforeAll(async () => {
     world = await RegionProcesses.start(NAMES, { gateways: 1, redis, more: RACE_ENV });
     worlds.push(world);
+    viewers.push(...world.urls.map(startViewer));
   });
 
   /** A race to 12, with `ap` as the home from 6 on. */
-  async function start(post: string, ...more: readonly number[]): Promise<RegionRace> {
+  async function start(name: string, ...more: readonly number[]): Promise<RegionRace> {
+    const post = `${name}-${redis ? 'redis' : 'embedded'}`;
     const race = new RegionRace(world, post, [N, ...more], ACTORS_A_RACE * (races.length + 1));
     races.push(race);
+    for (const { url, socket } of viewers) {
+      if (world.urls.includes(url)) expectOk(await socket.emitWithAck('subscribe', { posts: [post] }));
+    }
     await race.arm('ap', FROM);
     return race;
   }
@@ -191,8 +211,19 @@ test('all records become final in all regions, and stay what they were', async (
     const records = await race.untilRecorded();
     expect(await race.untilRecorded(true)).toEqual(records.map((one) => ({ ...one, final: true })));
   }
-  for (const url of worlds.flatMap(({ urls }) => urls)) {
-    const milestones = await readMilestones(url, 'taken-over', 'views');
-    expect(milestones).toMatchObject({ armed: [], reached: [{ n: N, final: true }] });
+});
+
+test('viewers of all regions have got each milestone once, and its winner finds it as its own in all regions', async () => {
+  for (const { world, post } of races) {
+    for (const { url, events } of viewers.filter((one) => world.urls.includes(one.url))) {
+      const { reached } = await readWinners(url, post, 'views');
+      const expected = reached.map(({ n, v, at }) => ({ post, metric: 'views', n, v, at }));
+      expect(events.filter((event) => event.post === post)).toEqual(expected);
+      for (const { n, v, at, missed, actor } of reached) {
+        const { reached: own } = await readMilestones(url, post, 'views', { 'Actor-Id': actor ?? '1' });
+        const mine = actor === null ? { missed } : { mine: true };
+        expect(own.find((one) => one.n === n)).toEqual({ n, v, at, final: true, ...mine });
+      }
+    }
   }
 });

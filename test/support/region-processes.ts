@@ -1,6 +1,7 @@
 import { freePort } from './free-port.js';
 import { type GatewayProcess, startGateway } from './gateway-process.js';
 import type { Random } from './random.js';
+import { RedisPair } from './redis-pair.js';
 import { type RedisServer, startRedis } from './redis-server.js';
 import { startProxy, type TcpProxy } from './tcp-proxy.js';
 
@@ -17,7 +18,24 @@ export class Region {
     /** Ports of its gateways; they stay the same after a restart. */
     readonly ports: readonly number[],
     readonly redis: RedisServer | null,
+    /** A primary with a replica, instead of `redis`, and the proxy that leads to the primary. */
+    private readonly pair: { readonly servers: RedisPair; readonly proxy: TcpProxy } | null = null,
   ) {}
+
+  get redisUrl(): string | undefined {
+    return this.pair === null ? this.redis?.url : `redis://127.0.0.1:${this.pair.proxy.port}`;
+  }
+
+  /** Kills the primary of its pair. @returns when the former replica is the primary and has a replica */
+  async failOver(): Promise<void> {
+    const { servers } = this.pair!;
+    await servers.failOver();
+    await servers.attachReplica();
+  }
+
+  async close(): Promise<void> {
+    await this.pair?.proxy.close();
+  }
 
   /** Read for each new connection, so that peers reach one gateway after the other. */
   get port(): number {
@@ -45,15 +63,19 @@ export class RegionProcesses {
     private readonly more: Record<string, string>,
   ) {}
 
-  /** @param gateways number in each region; more than one share a Redis @param more environment of the gateways */
+  /** @param gateways number in each region; more than one share a Redis, or a pair @param more environment of the gateways */
   static async start(
     names: readonly string[],
-    { gateways, redis, more = {} }: { gateways: number; redis: boolean; more?: Record<string, string> },
+    { gateways, redis, more = {} }: { gateways: number; redis: boolean | 'pair'; more?: Record<string, string> },
   ): Promise<RegionProcesses> {
     const regions = await Promise.all(
       names.map(async (name) => {
         const ports: number[] = [];
         while (ports.length < gateways) ports.push(await freePort());
+        if (redis === 'pair') {
+          const servers = await RedisPair.start();
+          return new Region(name, ports, null, { servers, proxy: await startProxy(servers) });
+        }
         return new Region(
           name,
           ports,
@@ -90,7 +112,7 @@ export class RegionProcesses {
       REGION: region.name,
       PEERS: peers.join(','),
       PEER_TOKEN,
-      ...(region.redis && { REDIS_URL: region.redis.url }),
+      ...(region.redisUrl !== undefined && { REDIS_URL: region.redisUrl }),
       ...this.more,
     };
   }
@@ -128,7 +150,7 @@ export class RegionProcesses {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.cables.values()].map((cable) => cable.close()));
+    await Promise.all([...this.cables.values(), ...this.regions].map((one) => one.close()));
   }
 
   async #startGateways(region: Region): Promise<void> {

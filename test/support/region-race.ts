@@ -55,7 +55,7 @@ export class RegionRace {
 
   /** @param actors first one of its actors, which no other race has */
   constructor(
-    private readonly world: RegionProcesses,
+    readonly world: RegionProcesses,
     readonly post: string,
     /** The milestones that all are armed, ascending. */
     readonly milestones: readonly number[],
@@ -116,8 +116,8 @@ export class RegionRace {
     urls: readonly string[] = [this.world.urlOf(view.region)],
   ): Promise<void> {
     for (let i = 0; view.acknowledgedAt === null; i++) {
-      const answer = await this.send(view, urls[i % urls.length]).catch(() => null);
-      if (answer?.status !== 200) await sleep(systemClock, RETRY_MS);
+      const { status } = await this.send(view, urls[i % urls.length]);
+      if (status !== 200) await sleep(systemClock, RETRY_MS);
     }
   }
 
@@ -242,12 +242,14 @@ async function readEntries(world: RegionProcesses, region: string, post: string)
   }
 }
 
+/** @returns the answer; 503 without one */
 async function put(url: string, post: string, metric: string, more: Record<string, string> = {}): Promise<RaceAnswer> {
   const headers = { 'Content-Type': 'application/json', ...more };
-  const response = await fetch(`${url}/v1/${post}/${metric}`, {
-    method: 'PUT',
-    headers,
-    body: '{"action":"increment"}',
-  });
-  return { status: response.status, body: (await response.json()) as RaceAnswer['body'] };
+  try {
+    const request = { method: 'PUT', headers, body: '{"action":"increment"}' };
+    const response = await fetch(`${url}/v1/${post}/${metric}`, request);
+    return { status: response.status, body: (await response.json()) as RaceAnswer['body'] };
+  } catch {
+    return { status: 503, body: {} };
+  }
 }
