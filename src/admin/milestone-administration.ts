@@ -64,7 +64,11 @@ export class MilestoneAdministration {
         'mode must be order: with LOG_URL operations cannot be forwarded; arm strict ones without a log',
       );
     if (home !== undefined && home !== region)
-      throw badRequest(`home must be ${region}: to make ${home} the home, send the request to a gateway of ${home}`);
+      throw badRequest(
+        this.peers.some((peer) => peer.region === home)
+          ? `home must be ${region}: to make ${home} the home, send the request to a gateway of ${home}`
+          : `home must be ${region}, the region of this gateway: ${home} is not in PEERS`,
+      );
     if (from !== undefined && (chosen === 'order' || from >= n))
       throw badRequest('from must be below at, and is only for mode strict');
     return { mode: chosen, ...(from !== undefined && { from }), ...(home !== undefined && { takesOver: true }) };
