@@ -16,7 +16,7 @@ interface BoundedLog {
   warn(subject: string, message: string): void;
 }
 
-/** What ingest reports about operations near milestones. */
+/** The part of ingest that reports operations near milestones. */
 interface ForwardingEvents {
   readonly stalled: Observable<StalledOperation>;
   readonly forwarded: Observable<ForwardedOutcome>;

@@ -15,7 +15,7 @@ export type OperationKind = Operation['kind'] | 'subscribe' | 'unknown';
  */
 export class OperationCounts {
   readonly #counts = new Map<OperationKind, Map<OperationResult, number>>();
-  /** Of operations that other regions have forwarded to this one. */
+  /** Counts of operations that other regions have forwarded to this one. */
   readonly #fromPeers = new Map<OperationResult, number>();
 
   constructor(

@@ -10,7 +10,7 @@ import { ReferenceStore } from '../contract/reference-store.js';
 import { type Attempt, FLUSH_MS, IngestWorld, view } from './ingest-world.js';
 
 const METRICS = Metrics.parse('likes:toggle,views:tally');
-/** What two lanes hold: a call in flight, and what waits for one. */
+/** Two lanes hold this many: a call in flight, and those that wait for one. */
 const HELD_MAX = 2 * (250 + 5_000);
 const CALL_MS = 5_000;
 /** A gateway that closes waits this long. */

@@ -14,7 +14,7 @@ import { decodeDeltas } from './delta-codec.js';
 
 /** Time limit from the request to the end of the response. */
 const CALL_MS = 5_000;
-/** Of a question on which a request of an operator waits. */
+/** Shorter, because a request of an operator waits for it. */
 const SETTINGS_MS = 2_000;
 /** No valid response is longer. */
 const RESPONSE_BYTES_MAX = 8 * 1024 * 1024;

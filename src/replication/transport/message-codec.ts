@@ -169,7 +169,7 @@ export function decodeOutcomes(bytes: Uint8Array): number[] {
   });
 }
 
-/** What a region needs to know of another one before it decides about milestones. */
+/** The settings of another region that a home of milestones depends on. */
 interface PeerSettings {
   readonly hasLog: boolean;
 }
