@@ -3,7 +3,13 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
-import { encodeDigests, encodeOperations, encodePosts } from '../../src/replication/transport/message-codec.js';
+import { bucketOf } from '../../src/counters/bucket-of.js';
+import {
+  encodeDigests,
+  encodeOperations,
+  encodeOutcomes,
+  encodePosts,
+} from '../../src/replication/transport/message-codec.js';
 import { encodeDeltas } from '../../src/replication/transport/delta-codec.js';
 import { LIMIT_MS } from '../property/runs.js';
 import { closeClients } from '../support/clients.js';
@@ -22,6 +28,8 @@ const HEADERS = {
   'Tallycast-Schema': `${BUCKETS} hash ${METRICS}`,
 };
 const UNAVAILABLE = 503;
+/** A post that no fuzz names. */
+const FORWARDED = 'forwarded';
 
 /** Bodies of a peer with mostly one change at most, so that many of them reach the store. */
 const calls = fc.oneof(
@@ -29,6 +37,10 @@ const calls = fc.oneof(
   { weight: 1, arbitrary: callOf('digests', digests.map(encodeDigests)) },
   { weight: 1, arbitrary: callOf('posts', postLists.map(encodePosts)) },
   { weight: 1, arbitrary: callOf('operations', operations.map(encodeOperations)) },
+);
+/** Responses of a peer to forwarded operations: a list of one outcome, or nearly one. */
+const outcomes = bytesOf(
+  fc.array(fc.nat(255), { minLength: 0, maxLength: 2, size: 'small' }).map((list) => encodeOutcomes(list)),
 );
 /** Responses of a peer to reads of posts. */
 const answers = bytesOf(deltas.map(encodeDeltas));
@@ -50,7 +62,7 @@ beforeAll(async () => {
   peer = createServer((request, response) => {
     request.resume();
     // The gateway's own deltas are rejected, so that every response is one of the fuzz.
-    response.statusCode = request.url === '/v1/replication/posts' ? 200 : UNAVAILABLE;
+    response.statusCode = /posts|operations/.test(request.url ?? '') ? 200 : UNAVAILABLE;
     response.end(answer);
   });
   peer.listen(0, '127.0.0.1');
@@ -116,8 +128,49 @@ describe(`fuzzed requests and responses of a region (TEST_SEED=${SEED})`, () => 
   );
 
   it(
+    'fuzzed answers to a forwarded operation are its outcome, or an error that names the region',
+    async () => {
+      const source = { source: { region: 'us', epoch: 1_000, nonce: 1 }, startedAtStamp: 0, predecessors: [] };
+      const stamps = { after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, fullSyncReceiver: null };
+      const home = { region: 'us', number: 1_000, mode: 'strict' } as const;
+      const homes = [{ metric: 1, home, confirmations: [], reached: [] }];
+      const forwarded = { post: FORWARDED, updatedAtMs: 0, entries: [], registers: [], members: [], homes };
+      const bucket = bucketOf(FORWARDED, BUCKETS);
+      await post({
+        what: 'deltas',
+        body: encodeDeltas([{ kind: 'changes', bucket, ...source, ...stamps, posts: [forwarded] }]),
+      });
+      const results = { counted: 0, rejected: 0 };
+      await fuzzInBatches(300, outcomes, [], async (inputs) => {
+        for (const input of inputs) {
+          answer = input;
+          const headers = { 'Content-Type': 'application/json' };
+          const init = { method: 'PUT', headers, body: '{"action":"increment"}' };
+          const response = await fetch(`${gateway.url}/v1/${FORWARDED}/views`, init);
+          const body: unknown = await response.json();
+          if (response.status === 200) {
+            results.counted += 1;
+            expect(body).toMatchObject({ count: 0 });
+          } else {
+            results.rejected += 1;
+            const message = expect.stringContaining('waits until region us, which counts it,') as unknown;
+            expect(body).toMatchObject({ code: 'UNAVAILABLE', message });
+          }
+        }
+        await gateway.expectHonestService();
+      });
+      expect(results.counted).toBeGreaterThan(0);
+      expect(results.rejected).toBeGreaterThan(0);
+    },
+    LIMIT_MS,
+  );
+
+  it(
     'fuzzed calls leave no memory and no log lines behind',
-    () => gateway.expectNothingLeft(/^(region us |(rejecting|merging) deltas of .*region us)/),
+    () =>
+      gateway.expectNothingLeft(
+        /^(region us |(rejecting|merging) deltas of .*region us|views of post forwarded has waited)/,
+      ),
     LIMIT_MS,
   );
 
