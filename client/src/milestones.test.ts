@@ -11,10 +11,10 @@ const HISTORIES = 300;
 const AT = [7, 12, 13];
 
 /** Two pages add to a post, one of them also 3 at once. Messages take up to 60 ms; some events and requests are lost. */
-async function simulate(seed: number, kind: 'socket' | 'events') {
+async function simulate(seed: number, kind: 'socket' | 'events', lagMs = 0) {
   const clock = new SimulatedClock();
   const random = new Random(seed);
-  const gateway = new MilestoneGateway(clock, random, AT);
+  const gateway = new MilestoneGateway(clock, random, AT, lagMs);
   const reports = ACTORS.map((actor) => {
     const live = gateway.connect(actor, kind);
     const post = live.post('p');
@@ -57,6 +57,15 @@ describe('milestones', () => {
       expect(late).toBeGreaterThan(HISTORIES / 10);
     },
   );
+
+  test('the winner finds out in a region to which the record of another one comes after the acknowledgement', async () => {
+    for (let seed = 0; seed < HISTORIES; seed++) {
+      const { gateway, reports } = await simulate(seed, 'socket', 2_000);
+      const own = reports.map((milestones) => milestones.filter(({ mine }) => mine).map(({ n }) => n));
+      const won = ACTORS.map((actor) => gateway.reached.filter(({ winner }) => winner === actor).map(({ n }) => n));
+      expect([seed, own]).toEqual([seed, won]);
+    }
+  });
 
   test('the event of a socket reaches the listeners of the client and of its post, and further events are ignored', async () => {
     end = await FakeGateway.start();

@@ -55,22 +55,26 @@ export function joinMilestones(
 ): MilestoneSources {
   const reported = new Set<string>();
   let reading = Promise.resolve();
-  const reportOnce = ({ post, metric, n, at }: Omit<MilestoneEvent, 'v'>, mine: boolean): void => {
+  /** @returns whether it was not reported before */
+  const reportOnce = ({ post, metric, n, at }: Omit<MilestoneEvent, 'v'>, mine: boolean): boolean => {
     const key = [post, metric, n].join();
-    if (reported.has(key)) return;
+    if (reported.has(key)) return false;
     if (reported.size >= REPORTED_MAX) reported.clear();
     reported.add(key);
     report({ post, metric, n, at, mine });
+    return true;
   };
   const readOwn = async (post: string, metric: string): Promise<void> => {
     for (let left = READS_MAX; left > 0; left--) {
       try {
         const { reached } = await read(post, metric);
-        for (const { n, at, mine } of reached) if (mine) reportOnce({ post, metric, n, at }, mine);
-        return;
+        const news = reached.filter(({ n, at, mine }) => mine && reportOnce({ post, metric, n, at }, mine));
+        if (news.length > 0) return;
+        // Another region has decided, and its record is not here yet.
       } catch {
-        await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
+        // It is read again.
       }
+      await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve));
     }
   };
   return {

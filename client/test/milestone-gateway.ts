@@ -22,7 +22,7 @@ const EPOCH_MS = Date.UTC(2026, 0, 1);
 
 /** A gateway with one post, whose views have milestones. Events and reads may be lost, and everything takes a while. */
 export class MilestoneGateway {
-  readonly reached: { n: number; winner: string; v: number; at: string; lostTo: Set<string> }[] = [];
+  readonly reached: { n: number; winner: string; v: number; at: string; atMs: number; lostTo: Set<string> }[] = [];
   readonly #viewers = new Map<string, ConnectionListener>();
   /** By actor, the reads that were lost in a row. */
   readonly #lostReads = new Map<string, number>();
@@ -33,6 +33,8 @@ export class MilestoneGateway {
     private readonly clock: SimulatedClock,
     private readonly random: Random,
     private readonly armed: readonly number[],
+    /** Another region decides: its records arrive this late. Then no read is lost. */
+    private readonly lagMs = 0,
   ) {}
 
   connect(actor: string, kind: Transport['kind']): LiveCounts {
@@ -87,23 +89,26 @@ export class MilestoneGateway {
     const at = new Date(EPOCH_MS + this.clock.nowMs()).toISOString();
     const event: MilestoneEvent = { post: 'p', metric: 'views', n, v: this.#v, at };
     const lostTo = new Set(ACTORS);
-    this.reached.push({ n, winner, v: this.#v, at, lostTo });
+    this.reached.push({ n, winner, v: this.#v, at, atMs: this.clock.nowMs(), lostTo });
     for (const [actor, viewer] of this.#viewers) {
       if (this.random.chance(0.3)) continue;
       lostTo.delete(actor);
-      this.clock.after(this.random.below(LATENCY_MS), () => viewer.received(['milestone', event]));
+      const delayMs = this.lagMs + this.random.below(LATENCY_MS);
+      this.clock.after(delayMs, () => viewer.received(['milestone', event]));
     }
   }
 
   async #read(actor: string): Promise<MilestoneList> {
     const lost = this.#lostReads.get(actor) ?? 0;
-    const isLost = lost < LOST_READS_MAX && this.random.chance(0.3);
+    const isLost = lost < LOST_READS_MAX && this.lagMs === 0 && this.random.chance(0.3);
     this.#lostReads.set(actor, isLost ? lost + 1 : 0);
     const list = await this.#later(() => ({
       armed: [],
-      reached: this.reached.map(({ n, v, at, winner }) => {
-        return { n, v, at, final: true, ...(winner === actor && { mine: true as const }) };
-      }),
+      reached: this.reached
+        .filter(({ atMs }) => atMs + this.lagMs <= this.clock.nowMs())
+        .map(({ n, v, at, winner }) => {
+          return { n, v, at, final: true, ...(winner === actor && { mine: true as const }) };
+        }),
     }));
     if (isLost) throw new Error('lost');
     return list;
