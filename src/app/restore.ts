@@ -93,7 +93,8 @@ async function restoreMilestones(sink: PostgresSink, counts: CountsRestore, metr
     const rows: SinkMilestone[] = await sink.milestones.readAll(after, PAGE_MILESTONES);
     const records = rows.map(({ metric: name, ...record }) => {
       const metric = metrics.byName(name)?.index;
-      if (metric !== undefined) return { ...record, metric, recordedAtMs: RESTORED_MS };
+      // Sinks have final records only, of whichever region.
+      if (metric !== undefined) return { ...record, metric, recordedAtMs: RESTORED_MS, isFinal: true as const };
       throw new Error(
         `tallycast_milestones has one of "${name}" of post ${record.post}, which is not in METRICS: delete such rows, empty the store, ` +
           'and restore again',

@@ -147,7 +147,7 @@ it.each(STORES)('an empty %s store gets the milestones back, with their winners'
   await database.sql(`INSERT INTO tallycast_milestones
     (post, metric, n, v, region, epoch, actor, session, seq, kind, value, total, reached_at, missed) VALUES
     ('post.7', 'views', 2, 9, 'eu', 3, -4711, 9223372036854775807, 7, 'add', 3, 4, '2026-01-01T00:00:00.123Z', false),
-    ('post.7', 'likes', 1, 8, 'eu', 3, NULL, NULL, 0, 'add', 0, 2, '2026-01-01', true)`);
+    ('post.7', 'likes', 1, 8, 'us', 3, NULL, NULL, 0, 'add', 0, 2, '2026-01-01', true)`);
   const { milestones } = (await restoreWith(more)).at(-1)!;
   expect(milestones).toBe(2);
   const [views, likes] = await withStore(more, (store) =>
@@ -163,7 +163,7 @@ it.each(STORES)('an empty %s store gets the milestones back, with their winners'
   };
   const when = { v: 9, region: 'eu', epoch: 3, atMs: Date.UTC(2026, 0, 1) + 123, recordedAtMs: 0, final: true };
   expect(views).toMatchObject({ armed: [], reached: [{ n: 2, ...winner, ...when, missed: false }] });
-  expect(likes.reached).toMatchObject([{ n: 1, actor: null, session: null, missed: true, final: true }]);
+  expect(likes.reached).toMatchObject([{ n: 1, actor: null, session: null, missed: true, region: 'us', final: true }]);
 });
 
 it('a milestone of an unknown metric ends the restore', async () => {

@@ -132,7 +132,11 @@ export class ChangeScripts {
 
   /** Waits for replicas, if the store does. */
   async restoreMilestones(bucket: number, records: readonly PostMilestone[]): Promise<void> {
-    await this.client.write(this.#restoreMilestones, [this.#keys[bucket]!], [encodeMilestones(records)]);
+    await this.client.write(
+      this.#restoreMilestones,
+      [this.#keys[bucket]!],
+      [encodeMilestones(records, this.options.region)],
+    );
   }
 
   /**

@@ -3,14 +3,14 @@ import type { PostMilestone, ReachedMilestone } from '../../../counters/mileston
 import { REACHED_BY } from './milestones-decoder.js';
 import { MsgpackWriter } from './msgpack-writer.js';
 
-/** Encodes the argument of scripts/restore-milestones-1.lua. */
-export function encodeMilestones(records: readonly PostMilestone[]): Buffer {
+/** Encodes the argument of scripts/restore-milestones-1.lua. @param region that of the store */
+export function encodeMilestones(records: readonly PostMilestone[], region: string): Buffer {
   const writer = new MsgpackWriter();
   for (const some of groupBy(records, ({ post, metric }) => `${post} ${metric}`).values()) {
     const { post, metric } = some[0]!;
     writer.writeText(post);
     for (const number of [metric, some.length]) writer.writeInteger(number);
-    for (const record of some) writeRecord(writer, record, '');
+    for (const record of some) writeRecord(writer, record, record.region === region ? '' : record.region);
   }
   return writer.take();
 }
