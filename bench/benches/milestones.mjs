@@ -203,6 +203,13 @@ async function openStore(url, folder) {
     region: 'local',
     gateway: 'bench-01',
   };
-  const data = { ...about, hasPeers: false, publishIntervalMs: 50, nonce: () => 1, wallMs: () => Date.now() };
+  const data = {
+    ...about,
+    hasPeers: false,
+    peers: [],
+    publishIntervalMs: 50,
+    nonce: () => 1,
+    wallMs: () => Date.now(),
+  };
   return { store: await RedisStore.open(connections, clock, data), bucketOf };
 }

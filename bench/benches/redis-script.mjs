@@ -214,7 +214,14 @@ async function openStore(url, buckets, postsABucket) {
   });
   const metrics = Metrics.parse(METRICS);
   const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', region: 'local', gateway: 'bench-01' };
-  const data = { ...about, hasPeers: false, publishIntervalMs: 50, nonce: () => 1, wallMs: () => Date.now() };
+  const data = {
+    ...about,
+    hasPeers: false,
+    peers: [],
+    publishIntervalMs: 50,
+    nonce: () => 1,
+    wallMs: () => Date.now(),
+  };
   const store = await RedisStore.open(connections, clock, data);
   const postsByBucket = Array.from({ length: buckets }, () => []);
   for (let id = 10_000_000; postsByBucket.some(({ length }) => length < postsABucket); id++) {

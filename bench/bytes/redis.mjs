@@ -53,7 +53,14 @@ async function growth(operations, group, region) {
     const connections = await RedisClient.open(parseRedisUrl(server.url), options);
     const metrics = Metrics.parse('likes:toggle,views:unique@30m');
     const about = { metrics, buckets: BUCKETS, actorKeys: 'hash', gateway: 'bench-01', nonce: () => 1 };
-    const data = { ...about, publishIntervalMs: 50, region, wallMs: () => Date.now(), hasPeers: region !== 'local' };
+    const data = {
+      ...about,
+      publishIntervalMs: 50,
+      region,
+      wallMs: () => Date.now(),
+      hasPeers: region !== 'local',
+      peers: [],
+    };
     const store = await RedisStore.open(connections, systemClock, data);
     const client = new Redis(server.url);
     const before = await usedMemory(client);

@@ -52,6 +52,7 @@ export class CounterScripts {
   readonly #sweepBucket = new Script('sweep-bucket-6');
   readonly #keys: readonly BucketKeys[];
   readonly #regionNumber: number;
+  readonly #regionNames: string;
 
   constructor(
     private readonly client: RedisClient,
@@ -60,6 +61,7 @@ export class CounterScripts {
   ) {
     const { buckets, gateway } = options;
     this.#regionNumber = toScriptRegion(options);
+    this.#regionNames = formatRegions(options);
     this.#keys = Array.from({ length: buckets }, (_, bucket) => buildBucketKeys(bucket, gateway));
   }
 
@@ -72,7 +74,7 @@ export class CounterScripts {
       ...start,
       this.client.hasSlots ? 1 : 0,
       this.#regionNumber,
-      formatRegions(this.options),
+      this.#regionNames,
       ...batches.map(({ packed }) => packed),
     ];
     return (await this.client.write(this.#commitBatches, [first!, ...others], args)) as Buffer[];
