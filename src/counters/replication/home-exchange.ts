@@ -85,7 +85,10 @@ export class HomeExchange {
     const shared = this.get(post, metric);
     const home = { region: this.region, number: (shared.home?.number ?? 0) + 1, mode };
     const own = this.bucket.milestones.get(post, metric) ?? NO_MILESTONES;
-    this.set(post, metric, { ...own, shared: { ...shared, home, isEffective: false } });
+    // No earlier home that this region has confirmed can decide any more.
+    const isOver = ({ region }: HomeConfirmation): boolean => mode === 'released' && region === this.region;
+    const confirmations = shared.confirmations.filter((one) => !isOver(one));
+    this.set(post, metric, { ...own, shared: { ...shared, home, isEffective: false, confirmations } });
     this.bucket.changes.recordCount(post, stamp());
   }
 

@@ -137,6 +137,8 @@ export class ReplicatedHomes implements MilestoneHomes {
     const isElsewhere = home !== null && home.mode !== 'released' && home.region !== this.exchange.region;
     if (isElsewhere && options.takesOver !== true) return { kind: 'elsewhere', home: home.region };
     const isStrict = options.mode === 'strict';
+    // In `order` the other regions would count again, while the former home may still decide.
+    if (isElsewhere && home.mode === 'strict' && !isStrict) return { kind: 'mode', mode: home.mode };
     const isMixed = own.armed.length > 0 && isStrict !== starts.length > 0;
     if (isMixed) return { kind: 'mode', mode: isStrict ? 'order' : 'strict' };
     const { result, milestones } = arm(own, n, total, this.bucket.milestones.armedCount);
@@ -148,7 +150,9 @@ export class ReplicatedHomes implements MilestoneHomes {
       ...milestones,
       shared: { ...shared, starts: isStrict ? [...left, { n, from }] : [] },
     });
-    if (isStrict) this.#claimFrom(post, metric, total, () => stamp);
+    // Below its start no operation here would come to claim it, if all are forwarded to the former home.
+    if (isStrict && isElsewhere) this.exchange.setHome(post, metric, 'strict', () => stamp);
+    else if (isStrict) this.#claimFrom(post, metric, total, () => stamp);
     else if (home?.region !== this.exchange.region || home.mode !== 'order')
       this.exchange.setHome(post, metric, 'order', () => stamp);
     return result;
@@ -227,10 +231,13 @@ export class ReplicatedHomes implements MilestoneHomes {
       this.exchange.setHome(post, metric, 'strict', stamp);
   }
 
+  /** Later, if other regions have confirmed an earlier home that may still decide: they would count again. */
   #release(post: string, metric: number, stamp: () => number): void {
-    const { home } = this.exchange.get(post, metric);
-    if (home?.region === this.exchange.region && home.mode !== 'released')
-      this.exchange.setHome(post, metric, 'released', stamp);
+    const milestones = this.bucket.milestones.get(post, metric);
+    const { home } = milestones?.shared ?? NOT_SHARED;
+    if (milestones === undefined || home?.region !== this.exchange.region || home.mode === 'released') return;
+    const mustWait = this.#isBound(milestones.shared!) && !this.#becomesEffective(post, metric, milestones);
+    if (!mustWait) this.exchange.setHome(post, metric, 'released', stamp);
   }
 
   /** Releases once nothing is near: only far below the start, so that a total that goes up and down does not claim and release. */

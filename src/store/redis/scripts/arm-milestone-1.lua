@@ -41,12 +41,18 @@ local total = post_record.compute_total(posts.records[1], metric)
 local state = milestones.ensure_state(1, metric)
 local armed = state.armed
 
+local function is_elsewhere()
+  local home = homes.find(1, metric)
+  return home and home.region ~= '' and home.mode ~= HOME_RELEASED and home.region ~= homes.own_region()
+end
+
 -- @return the reply, nil if it can be armed
 local function find_home_rejection()
+  if not is_elsewhere() then return nil end
   local home = homes.find(1, metric)
-  if not home then return nil end
-  local is_elsewhere = home.region ~= '' and home.mode ~= HOME_RELEASED and home.region ~= homes.own_region()
-  if is_elsewhere and not takes_over then return pack(ARM_ELSEWHERE, home.region) end
+  if not takes_over then return pack(ARM_ELSEWHERE, home.region) end
+  -- In `order` the other regions would count again, while the former home may still decide.
+  if home.mode == HOME_STRICT and mode == HOME_ORDER then return pack(ARM_MODE, HOME_STRICT) end
 end
 
 local function find_mode_rejection()
@@ -74,6 +80,7 @@ end
 
 -- After it was armed.
 local function change_home()
+  local is_taken_over = is_elsewhere()
   local home, starts = homes.ensure(1, metric), {}
   if mode == HOME_STRICT then
     for _, start in ipairs(home.starts) do
@@ -82,7 +89,10 @@ local function change_home()
     starts[#starts + 1] = { n, from }
   end
   home.starts = starts
-  if mode == HOME_STRICT then
+  if mode == HOME_STRICT and is_taken_over then
+    -- Below its start no operation here would come to claim it, if all are forwarded to the former home.
+    home_decisions.set_home(1, metric, HOME_STRICT)
+  elseif mode == HOME_STRICT then
     home_decisions.claim_from(1, metric, total)
   elseif home.region ~= homes.own_region() or home.mode ~= HOME_ORDER then
     home_decisions.set_home(1, metric, HOME_ORDER)

@@ -1,7 +1,6 @@
 -- scripts/lib/admission.lua: which operations a batch may apply here, in a bucket with homes; the meaning is that of `admits` in
 -- milestone-homes.ts and of apply.ts.
 -- @needs posts post-record current-batch milestones homes home-decisions forward-marks
--- @constants HOME_STRICT
 local admission = {
   -- Whether operations of the batch wait for earlier ones of their sessions.
   has_awaited = false,
@@ -18,21 +17,13 @@ local function create()
     awaited, admission.has_awaited = {}, false
   end
 
-  -- Whether this region has confirmed an earlier home, which may still decide: see milestone-homes.ts.
-  local function is_bound(state)
-    if state.region ~= homes.own_region() or state.is_effective == 1 then return false end
-    for _, one in ipairs(state.confirmations) do
-      if one[1] == homes.own_region() and one[6] == HOME_STRICT then return true end
-    end
-    return false
-  end
-
   -- @param value  what an operation may add
   local function admits(index, metric, value, session, seq, is_forwarded, others)
     if forward_marks.is_elsewhere(index, metric, session, seq, is_forwarded, others, current_batch.is_replay) then return false end
     local state = homes.find(index, metric)
     if not state then return true end
-    if not current_batch.is_replay and is_bound(state) and not home_decisions.becomes_effective(index, state) then return false end
+    local is_bound = not current_batch.is_replay and home_decisions.is_bound(state)
+    if is_bound and not home_decisions.becomes_effective(index, state) then return false end
     if value <= 0 then return true end
     local total = compute_total(posts.records[index], metric)
     home_decisions.release_if_over(index, metric, total)

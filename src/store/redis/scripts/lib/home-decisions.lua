@@ -89,10 +89,28 @@ function home_decisions.create()
     homes.record_count(index)
   end
 
+  -- Whether this region has confirmed an earlier home, which may still decide: see milestone-homes.ts.
+  function home_decisions.is_bound(state)
+    if state.region ~= homes.own_region() or state.is_effective == 1 then return false end
+    for _, one in ipairs(state.confirmations) do
+      if one[1] == homes.own_region() and one[6] == HOME_STRICT then return true end
+    end
+    return false
+  end
+
+  -- Later, if other regions have confirmed an earlier home that may still decide: they would count again.
   function home_decisions.release(index, metric)
     local state = homes.find(index, metric)
-    if state and state.region == homes.own_region() and state.mode ~= HOME_RELEASED then
-      home_decisions.set_home(index, metric, HOME_RELEASED)
+    if not state or state.region ~= homes.own_region() or state.mode == HOME_RELEASED then return end
+    local must_wait = home_decisions.is_bound(state) and not home_decisions.becomes_effective(index, state)
+    if must_wait then return end
+    home_decisions.set_home(index, metric, HOME_RELEASED)
+    -- No earlier home that this region has confirmed can decide any more.
+    for i, one in ipairs(state.confirmations) do
+      if one[1] == homes.own_region() then
+        table.remove(state.confirmations, i)
+        break
+      end
     end
   end
 
