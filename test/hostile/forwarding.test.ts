@@ -191,7 +191,7 @@ test('calls that break a rule are rejected, and the error names the rule', async
   expect(decodeOutcomes(most.bytes)).toEqual(Array(250).fill(1));
 });
 
-test('a gateway that is stopped answers what is on its way first, and ends although the region hangs', async () => {
+test('a gateway that is stopped answers what is on its way first, and then ends', async () => {
   let release: () => void = () => undefined;
   answer = (response, operations) => (release = () => applyAll(response, operations));
   const first = view(POST);
