@@ -4,6 +4,8 @@ import type { HomePlant } from './home-plants.js';
 import { HomesWorld, POST } from './homes-world.js';
 
 const STEPS = 40;
+/** Below it, and above all actions before it, a region fails over. */
+const FAILOVER_TURN = 0.81;
 const STEP_MS = 250;
 const SKEW_MS = 3_000;
 /** Until everything that was sent over bad links has arrived, and regions that lost something have it back. */
@@ -13,19 +15,23 @@ const FINAL_MS = 31_000;
 /** Sendings after which every operation of a healed world is answered. */
 const SENDINGS_MAX = 200;
 
+type Region = HomesWorld['clients'][number]['region'];
+
 export interface Course {
   readonly plant?: HomePlant;
   readonly mode?: 'order' | 'strict';
   readonly failsOver?: boolean;
+  /** Clocks are far apart, and the home has the slowest: stamps of other regions are above the one of the claim, as if they came after it. */
+  readonly isSkewed?: boolean;
+  /** In place of one by chance. */
+  readonly metric?: number;
 }
 
 /** Runs a history. @returns a description of a fault; `''`: there is none */
-export async function history(
-  seed: number,
-  { plant = 'none', mode = 'strict', failsOver = false }: Course,
-): Promise<string> {
+export async function history(seed: number, course: Course): Promise<string> {
+  const { plant = 'none', mode = 'strict', failsOver = false, isSkewed = false } = course;
   const random = new Random(seed);
-  const world = new HomesWorld(random, mode, plant, random.chance(0.5) ? SKEW_MS : 0);
+  const world = new HomesWorld(random, mode, plant, isSkewed || random.chance(0.5) ? SKEW_MS : 0, course.metric);
   const { regions } = world;
   await regions.clock.advance(2_000);
   regions.weather = {
@@ -33,25 +39,26 @@ export async function history(
     answerLost: random.chance(0.5) ? random.next() / 3 : 0,
     twice: random.next() / 3,
     late: random.next() / 3,
-    divided: random.next() / 2,
+    divided: random.next(),
   };
   const n = world.metric === VIEWS ? 8 + random.below(15) : 2 + random.below(5);
   const from = Math.max(1, n - 1 - random.below(random.chance(0.5) ? 3 : 10));
-  // The stamps of other regions are often above the one of the claim, as if they had come after it.
   const slowest = [...regions.regions].sort((a, b) => a.wallMs - b.wallMs)[0]!;
-  await world.arm(random.chance(0.5) ? slowest : random.pick(regions.regions), n, from);
+  await world.arm(isSkewed || random.chance(0.5) ? slowest : random.pick(regions.regions), n, from);
   let failures = 0;
   let takeovers = 0;
   for (let step = 0; step < STEPS; step++) {
-    const region = random.pick(regions.regions);
-    const turn = random.next();
+    // In the middle of the last stretch: regions that have just stopped counting.
+    const frozen = failsOver && failures === 0 ? world.listFrozen() : [];
+    const isStruck = frozen.length > 0 && random.chance(0.3);
+    const region = random.pick(isStruck ? frozen : regions.regions);
+    const turn = isStruck ? FAILOVER_TURN : random.next();
     if (turn < 0.7) void world.send(random.pick(world.clients));
     else if (turn < 0.76) region.replicate();
-    else if (turn < 0.82 && failsOver) {
+    else if (turn <= FAILOVER_TURN && failsOver) {
       failures += 1;
       await world.failOver(region);
-      // It does not learn at once what it has lost.
-      if (random.chance(0.8)) regions.cut(random.below(3), regions.regions.indexOf(region));
+      await goOnUnaware(world, region);
     } else if (turn < 0.88) regions.cut(random.below(3), random.below(3));
     else if (turn < 0.94) regions.mend();
     else if (turn < 0.95) {
@@ -65,6 +72,18 @@ export async function history(
   regions.mend();
   await regions.clock.advance(RECOVERY_MS);
   return end(world, (await finish(world, n, failures > 0, takeovers > 0)) || decisionFault(world, n, failures > 0));
+}
+
+/** A region does not learn at once what it has lost, and counts on, while others get to know of its new incarnation. */
+async function goOnUnaware(world: HomesWorld, region: Region): Promise<void> {
+  const { regions, random } = world;
+  if (random.chance(0.5)) regions.mend();
+  for (const { name } of regions.regions) if (random.chance(0.9)) regions.blocked.add(`${name} ${region.name}`);
+  const own = world.clients.filter((client) => client.region === region);
+  for (let sent = random.below(40); sent > 0; sent--) {
+    void world.send(random.pick(random.chance(0.5) ? own : world.clients));
+    await regions.clock.advance(random.below(200));
+  }
 }
 
 function end({ regions }: HomesWorld, fault: string): string {

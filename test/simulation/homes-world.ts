@@ -55,8 +55,9 @@ export class HomesWorld {
     readonly mode: Exclude<HomeMode, 'released'>,
     plant: HomePlant,
     skewMs: number,
+    metric?: number,
   ) {
-    this.metric = mode === 'order' || random.chance(0.5) ? LIKES : VIEWS;
+    this.metric = metric ?? (mode === 'order' || random.chance(0.5) ? LIKES : VIEWS);
     this.regions = new RegionsWorld(random, 'none', {
       intervalMs: random.pick([200, 800]),
       skewMs,
@@ -192,6 +193,11 @@ export class HomesWorld {
       const known = buckets[0]!.replication.latestIncarnation(name);
       return buckets[0]!.incarnation.region === name || compareIncarnations(known, incarnation) === 'same';
     });
+  }
+
+  /** The regions that have another one count for them. */
+  listFrozen(): Region[] {
+    return this.regions.regions.filter(({ primary }) => primary.buckets[0]!.homes.isFrozen(POST, this.metric));
   }
 
   /** Fails a region over. Its gateway replays what was lost. */

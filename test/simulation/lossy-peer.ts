@@ -23,7 +23,7 @@ export class LossyPeer implements Peer {
     if (random.chance(weather.divided ?? 0)) await this.push(deltas.map(withoutToggles));
     if (random.chance(weather.twice)) {
       clock.after(random.below(1_500), () => {
-        if (!this.world.isCut(this.from, this.to)) void this.to.replicator.mergeFrom(this.from.name, deltas);
+        if (!this.#isCut) void this.to.replicator.mergeFrom(this.from.name, deltas);
       });
     }
     return this.#call(() => this.to.replicator.mergeFrom(this.from.name, deltas));
@@ -40,11 +40,16 @@ export class LossyPeer implements Peer {
   async #call<T>(call: () => Promise<T>): Promise<T> {
     const { world } = this;
     const { random, weather } = world;
-    if (world.isCut(this.from, this.to) || random.chance(weather.lost)) return this.#timeout();
+    if (this.#isCut || random.chance(weather.lost)) return this.#timeout();
     if (random.chance(weather.late)) await this.#pause(random.below(1_000));
     const answer = await call();
     if (world.isCut(this.to, this.from) || random.chance(weather.answerLost)) return this.#timeout();
     return answer;
+  }
+
+  get #isCut(): boolean {
+    const { world, from, to } = this;
+    return world.isCut(from, to) || world.blocked.has(`${from.name} ${to.name}`);
   }
 
   async #timeout(): Promise<never> {

@@ -212,6 +212,8 @@ export class RegionsWorld {
   /** Makes the batch that gateways replay of one that was lost. */
   replays: (batch: Batch, outcomes: Uint8Array) => Batch = (batch) => batch;
   readonly #cut = new Set<string>();
+  /** Names of two regions: calls of the first one to the second one fail, while answers to calls of the second one come. */
+  readonly blocked = new Set<string>();
   weather: Weather = { lost: 0, answerLost: 0, twice: 0, late: 0 };
 
   constructor(
@@ -258,6 +260,7 @@ export class RegionsWorld {
 
   mend(): void {
     this.#cut.clear();
+    this.blocked.clear();
     this.weather = { lost: 0, answerLost: 0, twice: 0, late: 0 };
   }
 
