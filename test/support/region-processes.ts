@@ -54,6 +54,16 @@ export class Region {
   }
 }
 
+interface RegionsOptions {
+  /** Number in each region; more than one share a Redis, or a pair. */
+  readonly gateways: number;
+  readonly redis: boolean | 'pair';
+  /** Environment of all gateways. */
+  readonly more?: Record<string, string>;
+  /** Environment of the gateways of one region, by its name. */
+  readonly own?: Readonly<Record<string, Record<string, string>>>;
+}
+
 /** Regions as processes; a proxy for each direction between two regions can be cut. */
 export class RegionProcesses {
   private constructor(
@@ -61,12 +71,12 @@ export class RegionProcesses {
     /** Keyed by `from to`; carries the requests of `from` to `to`. */
     private readonly cables: ReadonlyMap<string, TcpProxy>,
     private readonly more: Record<string, string>,
+    private readonly own: Readonly<Record<string, Record<string, string>>>,
   ) {}
 
-  /** @param gateways number in each region; more than one share a Redis, or a pair @param more environment of the gateways */
   static async start(
     names: readonly string[],
-    { gateways, redis, more = {} }: { gateways: number; redis: boolean | 'pair'; more?: Record<string, string> },
+    { gateways, redis, more = {}, own = {} }: RegionsOptions,
   ): Promise<RegionProcesses> {
     const regions = await Promise.all(
       names.map(async (name) => {
@@ -86,7 +96,7 @@ export class RegionProcesses {
     const cables = new Map<string, TcpProxy>();
     for (const from of regions)
       for (const to of regions) if (from !== to) cables.set(`${from.name} ${to.name}`, await startProxy(to));
-    const started = new RegionProcesses(regions, cables, more);
+    const started = new RegionProcesses(regions, cables, more, own);
     await Promise.all(regions.map((region) => started.#startGateways(region)));
     return started;
   }
@@ -114,6 +124,7 @@ export class RegionProcesses {
       PEER_TOKEN,
       ...(region.redisUrl !== undefined && { REDIS_URL: region.redisUrl }),
       ...this.more,
+      ...this.own[region.name],
     };
   }
 
