@@ -5,8 +5,15 @@ import type { RegionIncarnation } from './pn-counter.js';
 
 /** Armed at a time for one metric of a post. */
 export const ARMED_MAX = 16;
-/** Armed or reached for one metric of a post: records are kept for good. */
+/** Armed or reached for one metric of a post, when one more is armed: records are kept for good. */
 export const MILESTONES_MAX = 64;
+/**
+ * Records of one metric of a post up to which those of other regions are taken over. Regions that arm before they know of each other may
+ * pass MILESTONES_MAX by ARMED_MAX each, so four may.
+ */
+export const MERGED_RECORDS_MAX = MILESTONES_MAX + 4 * ARMED_MAX;
+/** Records of one metric of a post: a region that has MERGED_RECORDS_MAX may reach those that it has armed before. */
+export const RECORDS_MAX = MERGED_RECORDS_MAX + ARMED_MAX;
 /** Armed at a time in a bucket; with records that sinks do not get yet, because they may still be lost. */
 export const ARMED_PER_BUCKET_MAX = 1_000;
 /**

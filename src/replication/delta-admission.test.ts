@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { LIKES } from '../counters/metrics.js';
+import { MERGED_RECORDS_MAX, type ReachedMilestone } from '../counters/milestones.js';
 import type { Delta, HomeDelta, PostDelta } from '../counters/replication/delta.js';
 import { firstStampAt } from '../counters/replication/hybrid-clock.js';
 import { SimulatedClock } from '../../test/simulation/simulated-clock.js';
@@ -60,6 +61,26 @@ function confirmationAt(stamp: number): PostDelta {
 }
 
 describe('admission of deltas', () => {
+  it('a region that sends as many records as a metric may take over is warned about, and its delta is admitted', () => {
+    const about = { actor: null, session: null, seq: 0, kind: 'add', value: 1, v: 1, missed: false } as const;
+    const records = Array.from({ length: MERGED_RECORDS_MAX }, (_, i): ReachedMilestone => {
+      return { n: i + 1, total: i + 1, ...about, region: 'us', epoch: 1, atMs: 0, recordedAtMs: 0 };
+    });
+    const withRecords = (count: number): Delta => {
+      const home = { region: 'us', number: 1, mode: 'strict' } as const;
+      return delta({
+        posts: [post({ homes: [{ metric: LIKES, home, confirmations: [], reached: records.slice(0, count) }] })],
+      });
+    };
+    const admitted = [MERGED_RECORDS_MAX - 1, MERGED_RECORDS_MAX].flatMap((count) => {
+      const before = log.length;
+      const [one] = admission.admit('us', [withRecords(count)]);
+      return [one!.rejection, log.length - before];
+    });
+    expect(admitted).toEqual([undefined, 0, undefined, 1]);
+    expect(log[0]).toMatch(/^region us has 128 records of milestones of one metric of post .*; regions keep 128; /);
+  });
+
   it('correct deltas are admitted unchanged', () => {
     const deltas = [
       delta(),

@@ -1,5 +1,6 @@
 import type { Clock } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
+import { MERGED_RECORDS_MAX } from '../counters/milestones.js';
 import { REGIONS_MAX } from '../counters/pn-counter.js';
 import type { Delta, HomeDelta, Rejection } from '../counters/replication/delta.js';
 import { firstStampAt, toWallMs } from '../counters/replication/hybrid-clock.js';
@@ -46,6 +47,7 @@ export class DeltaAdmission {
     return deltas.map((delta) => {
       const rejection = this.#findRejection(from, delta, wallMs);
       if (rejection === undefined) {
+        this.#warnAboutRecords(from, delta);
         const merged = this.hasLog ? this.#withoutStrictHomes(delta) : delta;
         return { delta: capTimes(merged, wallMs), rejection };
       }
@@ -103,6 +105,18 @@ export class DeltaAdmission {
       return { ...post, homes: post.homes!.map((one) => (isStrict(one) ? { ...one, home: null } : one)) };
     });
     return { ...delta, posts };
+  }
+
+  /** A region that has so many records of milestones takes over no more. */
+  #warnAboutRecords(from: string, { posts }: Delta): void {
+    for (const { post, homes = NONE } of posts) {
+      for (const { reached } of homes) {
+        if (reached.length < MERGED_RECORDS_MAX) continue;
+        const problem = `region ${from} has ${reached.length} records of milestones of one metric of post ${post}`;
+        const advice = `regions keep ${MERGED_RECORDS_MAX}; the region that decided has the others`;
+        this.#warn(`${from} records`, `${problem}; ${advice}`);
+      }
+    }
   }
 
   #mayCountFor(region: string): boolean {

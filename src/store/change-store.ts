@@ -61,7 +61,7 @@ export interface MembersPage {
 /** Some of the posts of the store. */
 export interface CountsPage {
   readonly posts: readonly PostCounts[];
-  /** Those of these posts whose records are final: MILESTONES_MAX of a metric at most. The others follow as changes when they are. */
+  /** Those of these posts whose records are final: RECORDS_MAX of a metric at most. The others follow as changes when they are. */
   readonly milestones: readonly PostMilestone[];
   /** Cursor of the next page; `null`: this was the last. */
   readonly next: string | null;

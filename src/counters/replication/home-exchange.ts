@@ -3,7 +3,7 @@ import {
   type HomeConfirmation,
   type HomeMode,
   isKnownFinal,
-  MILESTONES_MAX,
+  MERGED_RECORDS_MAX,
   type MilestoneHome,
   type Milestones,
   NO_MILESTONES,
@@ -99,20 +99,24 @@ export class HomeExchange {
     replication.recordCount(post, stamp);
   }
 
-  /** Keeps records of other regions, up to MILESTONES_MAX. What is decided anywhere is armed nowhere. */
+  /**
+   * Keeps records of other regions, up to MERGED_RECORDS_MAX in all: those that name somebody first, and of these the least n, so that all
+   * regions keep the same. A region never leaves out its own. What is decided anywhere is armed nowhere.
+   */
   #mergeReached(post: string, metric: number, theirs: readonly ReachedMilestone[]): void {
     const own = this.bucket.milestones.get(post, metric) ?? NO_MILESTONES;
     const isKnown = (one: ReachedMilestone): boolean =>
       own.reached.some(({ n, isFinal }) => n === one.n && (isFinal === true || one.isFinal !== true));
     const isFirst = (one: ReachedMilestone): boolean => own.reached.every(({ n }) => n !== one.n);
-    let room = MILESTONES_MAX - own.reached.length;
-    const news = theirs.filter((one) => !isKnown(one) && (!isFirst(one) || room-- > 0));
+    const room = Math.max(MERGED_RECORDS_MAX - own.reached.length, 0);
+    const kept = theirs.filter(isFirst).sort(compareRecords).slice(0, room);
+    const news = theirs.filter((one) => (isFirst(one) ? kept.includes(one) : !isKnown(one)));
     if (news.length === 0) return;
     const isReplaced = (n: number): boolean => news.some((one) => one.n === n);
-    const kept = own.reached.filter(({ n }) => !isReplaced(n));
+    const others = own.reached.filter(({ n }) => !isReplaced(n));
     const armed = own.armed.filter((n) => !isReplaced(n));
     const { milestones, changedPosts } = this.bucket;
-    milestones.set(post, metric, { ...own, armed, reached: [...kept, ...news] }, news.filter(isFirst));
+    milestones.set(post, metric, { ...own, armed, reached: [...others, ...news] }, news.filter(isFirst));
     const final = news.filter((one) => one.isFinal === true);
     if (final.length > 0) changedPosts?.recordMilestones(post, metric, final);
   }
@@ -156,4 +160,9 @@ export class HomeExchange {
     const others = shared.confirmations.filter(({ region }) => region !== confirmation.region);
     this.set(post, metric, { ...own, shared: { ...shared, confirmations: [...others, confirmation] } });
   }
+}
+
+/** The order in which records are taken over where there is no room for all. */
+function compareRecords(a: ReachedMilestone, b: ReachedMilestone): number {
+  return Number(a.missed) - Number(b.missed) || a.n - b.n;
 }

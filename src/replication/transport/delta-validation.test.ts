@@ -1,7 +1,12 @@
 import { expect, it } from '@jest/globals';
 import { bucketOf } from '../../counters/bucket-of.js';
 import { METRICS_MAX, Metrics, VIEWS } from '../../counters/metrics.js';
-import type { HomeConfirmation, MilestoneHome, ReachedMilestone } from '../../counters/milestones.js';
+import {
+  type HomeConfirmation,
+  type MilestoneHome,
+  type ReachedMilestone,
+  RECORDS_MAX,
+} from '../../counters/milestones.js';
 import type { Delta, HomeDelta } from '../../counters/replication/delta.js';
 import { DeltaValidation } from './delta-validation.js';
 
@@ -34,10 +39,10 @@ function recordOf(n: number): ReachedMilestone {
   return { n, total: n, ...about, region: 'us', epoch: 1, atMs: 0, recordedAtMs: 0 };
 }
 
-const RECORDS = Array.from({ length: 81 }, (_, i) => recordOf(i + 1));
+const RECORDS = Array.from({ length: RECORDS_MAX + 1 }, (_, i) => recordOf(i + 1));
 
 it('homes within the limits are valid', () => {
-  const most = homeWith({ confirmations: confirmationsOf(33), reached: RECORDS.slice(0, 80) });
+  const most = homeWith({ confirmations: confirmationsOf(33), reached: RECORDS.slice(0, RECORDS_MAX) });
   expect(() => validation.check('us', [deltaWith([most, homeWith({ metric: 0, home: null })])])).not.toThrow();
 });
 
@@ -49,7 +54,7 @@ it.each([
     'confirmations must be of different regions',
     [homeWith({ confirmations: [...confirmationsOf(1), ...confirmationsOf(1)] })],
   ],
-  ['records must be at most 80', [homeWith({ reached: RECORDS })]],
+  ['records must be at most 144', [homeWith({ reached: RECORDS })]],
   ['records must have different n', [homeWith({ reached: [recordOf(2), recordOf(2)] })]],
   ['n of a record must be at least 1, and its total at least n', [homeWith({ reached: [recordOf(0)] })]],
   [

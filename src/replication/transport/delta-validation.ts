@@ -1,7 +1,7 @@
 import { bucketOf } from '../../counters/bucket-of.js';
 import type { ActorKeys } from '../../counters/ids.js';
 import type { Metrics } from '../../counters/metrics.js';
-import { ARMED_MAX, MILESTONES_MAX } from '../../counters/milestones.js';
+import { RECORDS_MAX } from '../../counters/milestones.js';
 import type { Operation } from '../../counters/operation.js';
 import { REGIONS_MAX } from '../../counters/pn-counter.js';
 import type { Delta, HomeDelta, PostDelta } from '../../counters/replication/delta.js';
@@ -10,8 +10,6 @@ import { WireError } from './wire-format.js';
 
 /** One for each region that a store may know. */
 const CONFIRMATIONS_MAX = REGIONS_MAX + 1;
-/** A region keeps records of others up to MILESTONES_MAX, and may reach its own armed ones after that. */
-const RECORDS_MAX = MILESTONES_MAX + ARMED_MAX;
 /** The least and the largest value of an operation of each kind. */
 const VALUES = { add: [1, BY_MAX], set: [0, 1], adjust: [-1, 1], visit: [1, 1] } as const;
 

@@ -11,7 +11,13 @@ import {
   STARTS_MAX,
   SUM_MODULUS,
 } from '../../../counters/changed-posts.js';
-import { ARMED_MAX, ARMED_PER_BUCKET_MAX, MILESTONE_FINAL_MS, MILESTONES_MAX } from '../../../counters/milestones.js';
+import {
+  ARMED_MAX,
+  ARMED_PER_BUCKET_MAX,
+  MERGED_RECORDS_MAX,
+  MILESTONE_FINAL_MS,
+  MILESTONES_MAX,
+} from '../../../counters/milestones.js';
 import {
   APPLIED,
   DUPLICATE,
@@ -68,6 +74,7 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   ARMED_MAX,
   ARMED_PER_BUCKET_MAX,
   MILESTONES_MAX,
+  MERGED_RECORDS_MAX,
   MILESTONE_FINAL_MS,
   TOGGLES_PER_STAMP,
   SINCE_MS,

@@ -1,6 +1,6 @@
 -- scripts/lib/merge-milestones.lua: records of milestones that several regions share; the meaning is that of home-exchange.ts.
 -- @needs milestones milestone-records reached-milestones
--- @constants MILESTONES_MAX
+-- @constants MERGED_RECORDS_MAX
 local merge_milestones = {}
 local is_created = false
 
@@ -8,9 +8,9 @@ local is_created = false
 function merge_milestones.create()
   if is_created then return end
   reached_milestones.create()
-  local pack, unpack, concat, list_changed = cmsgpack.pack, unpack, table.concat, reached_milestones.list_changed
-  local N, VERSION_AFTER, AT, RECORDED_AT, REGION, IS_FINAL = milestone_records.N, milestone_records.VERSION_AFTER, milestone_records.AT,
-    milestone_records.RECORDED_AT, milestone_records.REGION, milestone_records.IS_FINAL
+  local pack, unpack, concat, min, list_changed = cmsgpack.pack, unpack, table.concat, math.min, reached_milestones.list_changed
+  local N, VERSION_AFTER, AT, RECORDED_AT = milestone_records.N, milestone_records.VERSION_AFTER, milestone_records.AT, milestone_records.RECORDED_AT
+  local IS_MISSED, REGION, IS_FINAL = milestone_records.IS_MISSED, milestone_records.REGION, milestone_records.IS_FINAL
 
   -- Disarms what `is_wanted` is true for. To be called before `prepare`.
   local function disarm(index, metric, is_wanted)
@@ -28,6 +28,12 @@ function merge_milestones.create()
     disarm(index, metric, function() return true end)
   end
 
+  -- Whether a record is taken over before another one where there is no room for both.
+  local function precedes(record, other)
+    if record[IS_MISSED] ~= other[IS_MISSED] then return record[IS_MISSED] < other[IS_MISSED] end
+    return record[N] < other[N]
+  end
+
   -- Keeps records of other regions, and disarms what they are of: see mergeReached in home-exchange.ts.
   -- @param theirs  the values of each
   -- @return whether one of this region came back that is not final
@@ -35,16 +41,18 @@ function merge_milestones.create()
     if #theirs == 0 then return false end
     local state, own, news_by_n, first = milestones.ensure_state(index, metric), {}, {}, {}
     milestone_records.each(reached_milestones.read_records(index, metric, state), function(record) own[#own + 1] = record end)
-    local room = MILESTONES_MAX - #own
+    local new = {}
     for _, record in ipairs(theirs) do
       local n, is_known, is_first = record[N], false, true
       for _, one in ipairs(own) do
         if one[N] == n then is_known, is_first = is_known or one[IS_FINAL] == 1 or record[IS_FINAL] == 0, false end
       end
-      if not is_known and (not is_first or room > 0) then
-        news_by_n[n], first[n] = record, is_first
-        if is_first then room = room - 1 end
-      end
+      if is_first then new[#new + 1] = record elseif not is_known then news_by_n[n] = record end
+    end
+    if #new > 1 then table.sort(new, precedes) end
+    for i = 1, min(#new, MERGED_RECORDS_MAX - #own) do
+      local n = new[i][N]
+      news_by_n[n], first[n] = new[i], true
     end
     if not next(news_by_n) then return false end
     local kept, has_open = {}, false

@@ -6,7 +6,7 @@
 -- @constants KEY_MILESTONE_RECORDS RECORD_VALUES
 local milestone_records = {
   -- Where a record has its values.
-  N = 1, SESSION = 3, SEQ = 4, VERSION_AFTER = 8, AT = 10, RECORDED_AT = 11, REGION = 13, IS_FINAL = 14,
+  N = 1, SESSION = 3, SEQ = 4, VERSION_AFTER = 8, AT = 10, RECORDED_AT = 11, IS_MISSED = 12, REGION = 13, IS_FINAL = 14,
 }
 local is_created = false
 
