@@ -194,20 +194,17 @@ export class ReferenceStore implements StoreBehindLog, ReplicatedStore {
     );
   }
 
+  /** Rejects when one of the deltas cannot be merged; the others are. */
   merge(deltas: readonly Delta[]): Promise<readonly DeltaAck[]> {
-    return Promise.resolve(
-      deltas.map((delta) => {
-        const { ack, changed, remoteToggles } = mergeDelta(
-          this.#buckets[delta.bucket]!,
-          this.metrics,
-          delta,
-          this.order,
-        );
-        this.#publish(changed);
-        if (remoteToggles.length > 0) this.remoteToggles.next(remoteToggles);
-        return ack;
-      }),
-    );
+    return Promise.all(deltas.map(async (delta) => Promise.resolve(this.#merge(delta))));
+  }
+
+  #merge(delta: Delta): DeltaAck {
+    const bucket = this.#buckets[delta.bucket]!;
+    const { ack, changed, remoteToggles } = mergeDelta(bucket, this.metrics, delta, this.order);
+    this.#publish(changed);
+    if (remoteToggles.length > 0) this.remoteToggles.next(remoteToggles);
+    return ack;
   }
 
   startIncarnation(

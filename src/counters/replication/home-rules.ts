@@ -1,6 +1,7 @@
 import type { Bucket } from '../bucket.js';
 import type { MilestoneHome, SharedMilestones } from '../milestones.js';
 import { compareIncarnations } from '../pn-counter.js';
+import type { PostDelta } from './delta.js';
 import type { ReplicationState } from './replication-state.js';
 
 /** The part of a bucket that homes use. */
@@ -56,6 +57,29 @@ function hasConfirmationOf({ replication }: HomesBucket, region: string, shared:
 
 function isSameHome(a: MilestoneHome | null, b: MilestoneHome | null): boolean {
   return a?.region === b?.region && a?.number === b?.number;
+}
+
+/**
+ * A home's number rises by one when a region claims or releases it, so it is far below this within the life of a metric. A region whose
+ * number is that much higher than the one known here has a fault; with its number nobody could take over again.
+ */
+export const HOME_NUMBER_JUMP_MAX = 1_000_000;
+
+/** A delta was not merged, because a home in it has an impossible number. */
+export class ImpossibleHomeError extends Error {
+  constructor(post: string, metric: number, number: number, most: number) {
+    super(`home of metric ${metric} of post ${post} has the number ${number}; it must be at most ${most}`);
+  }
+}
+
+/** @throws ImpossibleHomeError; to be called before anything of the delta is merged */
+export function assertPossibleHomes({ milestones }: Pick<Bucket, 'milestones'>, posts: readonly PostDelta[]): void {
+  for (const { post, homes } of posts) {
+    for (const { metric, home } of homes ?? []) {
+      const most = (milestones.get(post, metric)?.shared?.home?.number ?? 0) + HOME_NUMBER_JUMP_MAX;
+      if (home !== null && home.number > most) throw new ImpossibleHomeError(post, metric, home.number, most);
+    }
+  }
 }
 
 /** Whether a home replaces another one. */

@@ -16,6 +16,7 @@ import {
   subsetOf,
   type ToggleRegister,
 } from './delta.js';
+import { assertPossibleHomes } from './home-rules.js';
 import { readRegionNumber, toRegionNumber, toWallMs } from './hybrid-clock.js';
 import type { ReplicatedBucket } from './replicated-bucket.js';
 import type { ReplicationState } from './replication-state.js';
@@ -31,6 +32,8 @@ export type CompareIncarnations = typeof compareIncarnations;
  *     registers  the later stamp wins. A toggle without a register here has every update up to `stableStamp`
  *     members    in a full sync they stand for registers at the source's stable stamp: the region whose stable stamp is higher is right;
  *                in a repair, of posts that are idle and stable at both ends, a member of one region becomes one of the other
+ *
+ * @throws ImpossibleHomeError before anything has changed
  *
  * Cost: one read and one write a post, two reads and two writes a register; for members in a full sync, all of the post's.
  */
@@ -49,6 +52,7 @@ export function mergeDelta(
   const isRejected = order === 'older' || order === 'clash' || (!succeeds && delta.startedAtStamp < entry.upTo);
   const merging = new Merging(bucket, metrics, delta, compare);
   if (!isRejected) {
+    assertPossibleHomes(bucket, delta.posts);
     replication.observeIncarnation(source.region, source);
     for (const post of delta.posts) merging.merge(post);
     updateVersionVector(bucket, delta, isSame);

@@ -1,5 +1,6 @@
 import { type Observable, Subject } from 'rxjs';
 import { bucketOf } from '../../counters/bucket-of.js';
+import { ImpossibleHomeError } from '../../counters/replication/home-rules.js';
 import { mergeDelta } from '../../counters/replication/merge-delta.js';
 import type { Metrics } from '../../counters/metrics.js';
 import type { Incarnation } from '../../counters/pn-counter.js';
@@ -118,9 +119,15 @@ export class EmbeddedReplication implements ReplicatedStore {
       deltas.map((delta) => {
         const registered = this.#registerIncarnations(delta);
         if (registered instanceof Error) return registered;
-        const result = mergeDelta(records.openBucket(delta.bucket), this.metrics, registered);
-        this.commits.addChanged(result.changed);
-        return result;
+        try {
+          const result = mergeDelta(records.openBucket(delta.bucket), this.metrics, registered);
+          this.commits.addChanged(result.changed);
+          return result;
+        } catch (error) {
+          // Nothing of this delta has changed anything, and the others are merged.
+          if (error instanceof ImpossibleHomeError) return error;
+          throw error;
+        }
       }),
     );
     const toggles = merged.flatMap((result) => (result instanceof Error ? [] : result.remoteToggles));

@@ -31,6 +31,7 @@ import {
 import { COUNT_MAX, INCARNATIONS_MAX, REGIONS_MAX } from '../../../counters/pn-counter.js';
 import { TOGGLES_PER_STAMP } from '../../../counters/replication/build-delta.js';
 import { FORMER_HOMES_MAX } from '../../../counters/replication/home-exchange.js';
+import { HOME_NUMBER_JUMP_MAX } from '../../../counters/replication/home-rules.js';
 import { FEED_MAX } from '../../../counters/change-feed.js';
 import { REGION_NUMBERS, SINCE_MS, STEPS_PER_MS } from '../../../counters/replication/hybrid-clock.js';
 import { PREDECESSORS_MAX } from '../../../counters/replication/replication-state.js';
@@ -99,6 +100,7 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   HOME_STRICT: HOME_MODES.indexOf('strict'),
   HOME_RELEASED: HOME_MODES.indexOf('released'),
   FORMER_HOMES_MAX,
+  HOME_NUMBER_JUMP_MAX,
   REACHED_BY_ADD: REACHED_BY.add,
   REACHED_BY_SET: REACHED_BY.set,
   REACHED_BY_ADJUST: REACHED_BY.adjust,

@@ -161,6 +161,16 @@ local function merge_toggle(i, id)
   return has_changed
 end
 
+-- Fails if a home has an impossible number.
+local function assert_possible_homes()
+  local values, i = fragment.values, fragment.offsets.homes
+  for _ = 1, fragment.counts.homes do
+    merge_homes.assert_possible(values[i + 1], values[i + 2], values[i + 4])
+    i = i + 6 + 7 * values[i + 6]
+    i = i + 1 + RECORD_VALUES * values[i + 1]
+  end
+end
+
 -- Merges what the source has about the home of a metric, after its counts.
 -- @param i  the value before it
 -- @return the last value of it
@@ -174,8 +184,6 @@ local function merge_home(i)
     theirs[record] = { unpack(values, first, first + RECORD_VALUES - 1) }
     if theirs[record][RECORD_REGION] == fragment.own_region then theirs[record][RECORD_REGION] = '' end
   end
-  merge_milestones.create()
-  merge_homes.create()
   if merge_milestones.merge_records(index, metric, theirs) then homes.note_unsettled(index) end
   for first = i - 7 * confirmations + 1, i, 7 do merge_homes.merge_confirmation(index, metric, { unpack(values, first, first + 6) }, fragment.vector) end
   merge_homes.merge_home(index, metric, region, number, mode, merge_milestones.disarm_all)
@@ -186,6 +194,11 @@ end
 local function merge()
   local values, offsets, counts, ids = fragment.values, fragment.offsets, fragment.counts, fragment.toggle_ids
   local list, last, entry, toggle, home_at, home = {}, 0, 0, 0, offsets.homes, 0
+  if counts.homes > 0 then
+    merge_milestones.create()
+    merge_homes.create()
+    assert_possible_homes()
+  end
   for index = 1, counts.posts do
     while entry < counts.entries and values[offsets.entries + 5 * entry + 1] == index do
       merge_entry(offsets.entries + 5 * entry)

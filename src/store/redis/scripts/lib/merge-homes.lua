@@ -1,6 +1,6 @@
 -- scripts/lib/merge-homes.lua: merges what other regions ship of homes; the meaning is that of home-exchange.ts.
--- @needs bucket version-vector remote-entries homes
--- @constants FORMER_HOMES_MAX
+-- @needs bucket version-vector remote-entries posts homes
+-- @constants FORMER_HOMES_MAX HOME_NUMBER_JUMP_MAX
 local merge_homes = {}
 local is_created = false
 
@@ -26,6 +26,14 @@ function merge_homes.create()
   local function is_latest_incarnation(confirmation, vector)
     local entry = version_vector.entry_for(vector, confirmation[1])
     return compare_incarnations(confirmation[2], confirmation[3], entry.latest_epoch, entry.latest_nonce) == SAME
+  end
+
+  -- Fails if a home has a number that no region can have: see home-rules.ts. To be called before anything is merged.
+  function merge_homes.assert_possible(index, metric, number)
+    local known = homes.find(index, metric)
+    local most = (known and known.number or 0) + HOME_NUMBER_JUMP_MAX
+    if number <= most then return end
+    error(string.format('home of metric %d of post %s has the number %.0f; it must be at most %.0f', metric, posts.names[index], number, most), 0)
   end
 
   -- @param theirs  a confirmation of another region
