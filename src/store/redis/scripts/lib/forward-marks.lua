@@ -26,8 +26,10 @@ local function create()
   function forward_marks.begin_generation(at_ms)
     local is_over = at_ms >= generation_started_ms + MARK_GENERATION_MS or call('HLEN', marks_key(generation)) >= MARK_GENERATION_MAX
     if not is_over then return end
-    marks_key(generation - 1)
     generation, generation_started_ms, has_new_generation = generation + 1, at_ms, true
+    -- `write` names both, and may not fail.
+    marks_key(generation)
+    marks_key(generation - 2)
   end
 
   local function is_frozen(state)
