@@ -2,13 +2,23 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from '@jest/gl
 import type { Redis } from 'ioredis';
 import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
 import type { Batch } from '../../src/counters/batch.js';
-import { type Metrics, VIEWS } from '../../src/counters/metrics.js';
+import { LIKES, type Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { HomeMode, ReachedMilestone } from '../../src/counters/milestones.js';
 import { APPLIED, ELSEWHERE, type Operation } from '../../src/counters/operation.js';
 import type { Delta } from '../../src/counters/replication/delta.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { CALL_SETTLED_MAX } from '../../src/store/redis/replication/replication-scripts.js';
-import { BUCKETS, key, METRICS, postIn, RULED_METRICS, Producer, START_MS, view } from '../contract/operations.js';
+import {
+  BUCKETS,
+  key,
+  like,
+  METRICS,
+  postIn,
+  RULED_METRICS,
+  Producer,
+  START_MS,
+  view,
+} from '../contract/operations.js';
 import { applied } from '../contract/store-under-test.js';
 import { type RedisServer, startRedis, stopRedis } from '../support/redis-server.js';
 import { makeMilestonesFinal, openRedisStore } from '../support/redis-store.js';
@@ -182,4 +192,14 @@ it('a replay that might reach a milestone changes nothing while this region may 
   const [read] = await store.read([POST], null);
   expect(read!.counts.totals[VIEWS]).toBe(1);
   expect([...(await applied(store, batch)).outcomes]).toEqual([APPLIED, ELSEWHERE]);
+});
+
+it('a repair of what a post counts decides nothing before the other regions have confirmed the home', async () => {
+  await open(['us']);
+  await store.milestones.arm(POST, LIKES, 3, { mode: 'strict' });
+  await applied(store, producer.batch(0, [like(POST, key(1))]));
+  await client.sadd(`tc:{0}:members:${LIKES}:${POST}:0`, '2', '3', '4');
+  expect(await store.changeStore.checkMembers([POST], true)).toMatchObject([{ counted: 1, members: 4 }]);
+  const { armed, reached, waitingFor } = await store.milestones.read(POST, LIKES);
+  expect({ armed, reached, waitingFor }).toEqual({ armed: [3], reached: [], waitingFor: ['us'] });
 });

@@ -15,6 +15,7 @@ import { formatKinds } from './codec/reply-decoder.js';
 import { type CounterScriptsOptions, toScriptRegion } from './counter-scripts.js';
 import { scriptError } from './scripts/call-coalescer.js';
 import { encodeNewIncarnation } from './scripts/incarnation-argument.js';
+import { formatRegions } from './scripts/region-names.js';
 import { Script } from './scripts/script.js';
 
 /** A gateway that does not renew the lease of a duty for this long loses it. Twice the time after which it is renewed. */
@@ -171,7 +172,7 @@ export class ChangeScripts {
     const { options, client } = this;
     const sorted = sortForScript(posts);
     const start = [encodeNewIncarnation(options), options.publishIntervalMs, this.#kinds, toScriptRegion(options)];
-    const args = [...start, repairs ? 1 : 0, JSON.stringify(sorted)];
+    const args = [...start, repairs ? 1 : 0, JSON.stringify(sorted), formatRegions(options)];
     const reply = await client.write(this.#checkMembers, [this.#keys[bucket]!], args);
     return pages(reply as number[], 4).map((found) => {
       const [index, metric, counted, members] = found as [number, number, number, number];

@@ -10,8 +10,10 @@
 -- ARGV[5]  number of this region, -1 without replication
 -- ARGV[6]  1 if posts are made to count the members that they have, else 0
 -- ARGV[7]  the posts, each once, JSON array
+-- ARGV[8]  names of this region and of all others, with commas between them
 -- Returns  {index of a post from 1, metric, the members that it counted, the members that it has, the next index …}
--- @include bucket keys incarnation replication-state post-record chunk-growth posts publish changed-posts milestones reached-milestones
+-- @include bucket keys incarnation replication-state post-record chunk-growth posts publish changed-posts milestones reached-milestones homes
+-- @include home-decisions
 -- @constants KIND_WITH_MEMBERS TAG_MEMBERS TAGS_PER_METRIC FIELD_CHANGED_POSTS FIELD_MILESTONES KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS
 local call, sub = redis.call, string.sub
 local kinds = ARGV[4]
@@ -19,6 +21,7 @@ local names, records = posts.names, posts.records
 local publish_after, publish_due = bucket.key .. KEY_PUBLISH_AFTER, bucket.key .. KEY_PUBLISH_DUE
 publish.configure(tonumber(ARGV[3]), #kinds)
 bucket.own_region = tonumber(ARGV[5])
+homes.configure(ARGV[8], nil)
 for _, key in ipairs({ publish_after, publish_due, bucket.key .. KEY_VIEWERS }) do keys.track_key(key) end
 
 local function count_members(index, metric)
@@ -63,14 +66,17 @@ local function repair(drift, post_count)
   local has_news = false
   if milestones.has_any then
     milestones.read(post_count)
+    if homes.has_any then homes.read(post_count) end
     has_news = milestones.is_armed and reached_milestones.prepare(changed_count)
   end
+  local has_home_news = homes.has_any and homes.prepare()
   local watched_count = publish.filter_watched(changed_count, publish_after)
   keys.assert_slot_local()
   if bucket.is_recording then changed_posts.record(changed_count) end
   chunk_growth.write()
   posts.write(changed_count)
   if has_news then reached_milestones.write() end
+  if has_home_news then homes.write() end
   if new_posts > 0 then bucket.write_sizes() end
   incarnation.write()
   if bucket.own_region >= 0 then replication_state.write() end
@@ -82,6 +88,7 @@ local sizes, packed_state, milestones_field = replication_state.open_clock(FIELD
 bucket.set_sizes(sizes)
 changed_posts.open(packed_state)
 milestones.open(milestones_field)
+home_decisions.open(false)
 local post_count = posts.read_named(cjson.decode(ARGV[7]))
 local drift = find_drift(post_count)
 if ARGV[6] == '1' and #drift > 0 then repair(drift, post_count) else keys.assert_slot_local() end
