@@ -27,6 +27,8 @@ export interface MilestoneList {
   readonly armed: readonly number[];
   /** Ascending by `n`. */
   readonly reached: readonly ReachedMilestone[];
+  /** Set where another region of the gateway may have armed counts that `armed` lacks. */
+  readonly partial?: true;
 }
 
 /** The list is read three times at most if the gateway does not answer, this long apart. */

@@ -107,7 +107,7 @@ export class DeltaAdmission {
     return { ...delta, posts };
   }
 
-  /** A region that has so many records of milestones takes over no more. */
+  /** A region whose list of records is full keeps no more records of others. */
   #warnAboutRecords(from: string, { posts }: Delta): void {
     for (const { post, homes = NONE } of posts) {
       for (const { reached } of homes) {

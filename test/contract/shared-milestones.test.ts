@@ -70,7 +70,7 @@ async function openRedis(): Promise<RegionalStore> {
   return { milestones: store.milestones, regions: store.replication!, close: () => store.close() };
 }
 
-/** What us has about the home of the views of a post, and about its records; it has counted 3. */
+/** A delta of us with the home of the views of a post and its records; us has counted 3. */
 function deltaOf(bucket: number, number: number, reached: readonly ReachedMilestone[] = []): Delta {
   const stamps = { after: 0, upTo: 0, ackedUpTo: 0, stableStamp: 0, startedAtStamp: 0 };
   const home = { region: 'us', number, mode: 'released' } as const;

@@ -44,7 +44,7 @@ interface Listener {
  */
 export class MilestoneWatch {
   #state: MilestoneState = { mine: false, final: false, missed: false, isNews: false };
-  /** Whether a list has arrived, and whether one has said that the milestone is armed. */
+  /** Whether a list has arrived, and whether one has said that the milestone is armed, or may be. */
   #isKnown = false;
   #wasArmed = false;
   #isFirstCount = false;
@@ -132,7 +132,7 @@ export class MilestoneWatch {
     if (!list || (this.#state.at !== undefined && !this.#state.final)) this.#readLater(AGAIN_MS);
   }
 
-  #apply({ armed, reached }: MilestoneList): void {
+  #apply({ armed, reached, partial }: MilestoneList): void {
     const { n } = this.target;
     this.#isKnown = true;
     const found = reached.find((one) => one.n === n);
@@ -140,7 +140,7 @@ export class MilestoneWatch {
       const { at, mine = false, final, missed = false } = found;
       this.#state = { ...this.#state, final, missed };
       this.#reach({ at, mine, isNews: this.#wasArmed });
-    } else if (armed.includes(n)) {
+    } else if (armed.includes(n) || partial) {
       this.#wasArmed = true;
     } else if (this.#state.at === undefined) {
       this.listener.notArmed(this.#state.count);

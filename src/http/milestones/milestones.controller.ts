@@ -2,6 +2,7 @@ import { Controller, Get, Inject, Param, Req } from '@nestjs/common';
 import type { Request } from 'express';
 import { SETTINGS } from '../../config/injection-tokens.js';
 import type { Settings } from '../../config/settings.js';
+import type { MilestonesView } from '../../store/milestone-store.js';
 import { CountReader } from '../count-reader.js';
 import { parseMetric, parsePost } from '../parameters.js';
 import { ProtocolError } from '../../protocol/errors.js';
@@ -11,6 +12,8 @@ import { type ReachedMilestoneResponse, toReached } from './milestone-responses.
 export interface MilestonesResponse {
   readonly armed: readonly number[];
   readonly reached: readonly (ReachedMilestoneResponse & { readonly mine?: true })[];
+  /** Only with other regions, where this one does not decide: `armed` may lack numbers that another region has armed. */
+  readonly partial?: true;
 }
 
 /** Milestones for everybody who may read counts: without the winners, except that an actor learns whether it is one. */
@@ -35,6 +38,12 @@ export class MilestonesController {
       const isMine = actor !== null && one.actor?.lo === actor.lo && one.actor.hi === actor.hi;
       return { ...toReached(one), ...(isMine && { mine: true as const }) };
     });
-    return { armed: milestones.armed, reached };
+    return { armed: milestones.armed, reached, ...(this.#isPartial(milestones) && { partial: true as const }) };
+  }
+
+  #isPartial({ home }: MilestonesView): boolean {
+    const { peers, region } = this.settings;
+    const decidesHere = home !== null && home.region === region && home.mode !== 'released';
+    return peers.length > 0 && !decidesHere;
   }
 }

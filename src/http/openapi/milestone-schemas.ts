@@ -38,6 +38,12 @@ const WINNER_FIELDS = {
   epoch: { type: 'integer', description: 'Of the history of the store' },
 } satisfies Schemas;
 
+const PARTIAL = {
+  type: 'boolean',
+  const: true,
+  description: 'Only where another region may have armed numbers that `armed` lacks',
+} satisfies Schema;
+
 const HOME_FIELDS = {
   home: { type: 'string', description: 'Only with other regions: the one that decides, or did last' },
   mode: { type: 'string', enum: ['order', 'strict', 'released'] },
@@ -50,7 +56,10 @@ export function milestoneSchemas(): Schemas {
   return {
     Milestone: toSchema(MILESTONE),
     ArmedMilestones: object({ post, metric: { type: 'string' }, armed: ARMED }),
-    Milestones: object({ armed: ARMED, reached: list(object(REACHED_FIELDS, { missed: MISSED, mine })) }),
+    Milestones: object(
+      { armed: ARMED, reached: list(object(REACHED_FIELDS, { missed: MISSED, mine })) },
+      { partial: PARTIAL },
+    ),
     WonMilestones: object(
       { armed: ARMED, reached: list(object({ ...REACHED_FIELDS, ...WINNER_FIELDS }, { missed: MISSED })) },
       HOME_FIELDS,
