@@ -60,6 +60,11 @@ function confirmationAt(stamp: number): PostDelta {
   return post({ homes: [{ metric: LIKES, home, confirmations: [{ ...US, home, stamp }], reached: [] }] });
 }
 
+function recordAt(atMs: number): ReachedMilestone {
+  const operation = { actor: ANN, session: null, seq: 0, kind: 'set', value: 1, total: 9, v: 9 } as const;
+  return { n: 9, ...operation, region: 'us', epoch: 1, atMs, recordedAtMs: atMs, missed: false };
+}
+
 describe('admission of deltas', () => {
   it('a region that sends as many records as a metric may take over is warned about, and its delta is admitted', () => {
     const about = { actor: null, session: null, seq: 0, kind: 'add', value: 1, v: 1, missed: false } as const;
@@ -158,6 +163,15 @@ describe('admission of deltas', () => {
     const [admitted] = admission.admit('us', [delta({ posts })]);
     expect(admitted!.rejection).toBeUndefined();
     expect(admitted!.delta.posts.map(({ updatedAtMs }) => updatedAtMs)).toEqual([clock.wallMs(), 7]);
+  });
+
+  it('times of records of milestones are capped at the current time, and the other records stay as they are', () => {
+    const late = recordAt(clock.wallMs() + 3 * AHEAD_MAX_MS);
+    const homes = [{ metric: LIKES, home: null, confirmations: [], reached: [late, recordAt(7)] }];
+    const [admitted] = admission.admit('us', [delta({ posts: [post({ homes }), post()] })]);
+    expect(admitted!.rejection).toBeUndefined();
+    const reached = [{ ...late, atMs: clock.wallMs() }, recordAt(7)];
+    expect(admitted!.delta.posts).toEqual([post({ homes: [{ ...homes[0]!, reached }] }), post()]);
   });
 
   it('a region with a log merges all of a delta but a home in mode strict, and logs which post it is', () => {

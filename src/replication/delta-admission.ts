@@ -2,7 +2,7 @@ import type { Clock } from '../common/clock.js';
 import { TIME_AHEAD_MAX_MS } from '../counters/bucket.js';
 import { MERGED_RECORDS_MAX } from '../counters/milestones.js';
 import { REGIONS_MAX } from '../counters/pn-counter.js';
-import type { Delta, HomeDelta, Rejection } from '../counters/replication/delta.js';
+import type { Delta, HomeDelta, PostDelta, Rejection } from '../counters/replication/delta.js';
 import { firstStampAt, toWallMs } from '../counters/replication/hybrid-clock.js';
 
 /** A stamp that is further ahead would override, in all regions, everything that people do until then. */
@@ -150,10 +150,22 @@ function emptied(delta: Delta, wallMs: number): Delta {
   return { ...delta, ...noStamps, kind: 'changes', startedAtStamp, posts: [], fullSyncReceiver: null };
 }
 
-/** Times of the last change are shown to people, so none may be in the future. */
+/** Times of last changes and of records are shown to people, so none may be in the future. */
 function capTimes(delta: Delta, wallMs: number): Delta {
-  const isAhead = delta.posts.some(({ updatedAtMs }) => updatedAtMs > wallMs + TIME_AHEAD_MAX_MS);
-  if (!isAhead) return delta;
-  const posts = delta.posts.map((post) => ({ ...post, updatedAtMs: Math.min(post.updatedAtMs, wallMs) }));
+  const latestMs = wallMs + TIME_AHEAD_MAX_MS;
+  if (!delta.posts.some((post) => post.updatedAtMs > latestMs || hasRecordAfter(post, latestMs))) return delta;
+  const posts = delta.posts.map((post) => {
+    const { homes } = post;
+    const capped = { ...post, updatedAtMs: Math.min(post.updatedAtMs, wallMs) };
+    return homes === undefined ? capped : { ...capped, homes: homes.map((home) => capRecords(home, wallMs)) };
+  });
   return { ...delta, posts };
+}
+
+function hasRecordAfter({ homes = NONE }: PostDelta, latestMs: number): boolean {
+  return homes.some(({ reached }) => reached.some(({ atMs }) => atMs > latestMs));
+}
+
+function capRecords(home: HomeDelta, wallMs: number): HomeDelta {
+  return { ...home, reached: home.reached.map((one) => ({ ...one, atMs: Math.min(one.atMs, wallMs) })) };
 }
