@@ -1,6 +1,6 @@
 import type { Operation } from '../counters/operation.js';
 import type { ForwardedOperation } from '../counters/replication/forwarded-operation.js';
-import type { Forwarding } from '../ingest/forwarding.js';
+import type { Forwarding, WaitReason } from '../ingest/forwarding.js';
 import type { MilestoneStore } from '../store/milestone-store.js';
 import type { DecidingPeer } from '../replication/transport/peer.js';
 
@@ -21,9 +21,16 @@ export class RegionForwarding implements Forwarding {
     return this.#findPeer(region)!.forward(operations);
   }
 
-  async waitingFor({ post, metric }: Operation): Promise<readonly string[]> {
-    const view = await this.milestones.read(post, metric).catch(() => null);
-    return view?.waitingFor ?? [];
+  async findWaitReason(operation: Operation): Promise<WaitReason> {
+    const { post, metric } = operation;
+    try {
+      const [region = null] = await this.milestones.forwardTo([operation]);
+      if (region !== null && this.#findPeer(region) === undefined) return { regions: [region], cause: 'removed' };
+      const { waitingFor } = await this.milestones.read(post, metric);
+      return { regions: waitingFor, cause: 'unconfirmed' };
+    } catch {
+      return { regions: [], cause: 'unconfirmed' };
+    }
   }
 
   #findPeer(region: string | null): DecidingPeer | undefined {

@@ -6,7 +6,7 @@ import type { AppliedResult } from './batch-sender.js';
 import { type AwaySession, type BucketQueue, type OpenBatch, toSessionName } from './bucket-queue.js';
 import { ForwardLane, type Forwarded } from './forward-lane.js';
 import { type ForwardedOperation, HOPS_MAX } from '../counters/replication/forwarded-operation.js';
-import type { Forwarding } from './forwarding.js';
+import type { Forwarding, WaitReason } from './forwarding.js';
 import type { StalledOperation } from './ingest-events.js';
 import type { PendingOperation } from './pending-operation.js';
 
@@ -169,11 +169,9 @@ export class Forwarder {
   /** @param entries of one metric of a post, and later ones of their sessions */
   async #failWaiting(entries: readonly Entry[]): Promise<void> {
     const [first] = entries;
-    const regions = await this.forwarding.waitingFor(first!.pending);
-    const names = regions.length === 0 ? 'other regions' : `region ${regions.join(', ')}`;
-    const reason = `near a milestone this metric of the post waits until ${names} has confirmed who counts it`;
-    this.#stall(first!.pending, regions, 'unconfirmed');
-    this.#fail(new Set(entries.map(({ away }) => away)), unavailable(reason));
+    const reason = await this.forwarding.findWaitReason(first!.pending);
+    this.#stall(first!.pending, reason.regions, reason.cause);
+    this.#fail(new Set(entries.map(({ away }) => away)), unavailable(describeReason(reason)));
     for (const entry of entries) this.#finish(entry);
   }
 
@@ -263,6 +261,13 @@ function toForwarded(pending: PendingOperation, name: string): ForwardedOperatio
   const mark = session === null ? { session: digest64(name), seq: 1 } : { session, seq };
   const visit = atS === undefined ? {} : { atS };
   return { post, metric, kind, value, actor, ...mark, ...visit, isForwarded: true, hops: (hops ?? 0) + 1 };
+}
+
+function describeReason({ regions, cause }: WaitReason): string {
+  const names = regions.length === 0 ? 'another region' : `region ${regions.join(', ')}`;
+  if (cause === 'removed')
+    return `near a milestone this metric of the post waits for ${names}, which counts it and is no longer in PEERS`;
+  return `near a milestone this metric of the post waits until ${names} has confirmed who counts it`;
 }
 
 function describeSilence(region: string | null): string {

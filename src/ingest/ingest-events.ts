@@ -28,9 +28,9 @@ export interface StalledOperation {
   readonly regions: readonly string[];
   /**
    * `unconfirmed`: they have not confirmed that this region decides. `silent`: the one that decides does not answer. `waiting`: it answers
-   * that it waits itself.
+   * that it waits itself. `removed`: the one that decides is not in PEERS any more.
    */
-  readonly cause: 'unconfirmed' | 'silent' | 'waiting';
+  readonly cause: 'unconfirmed' | 'silent' | 'waiting' | 'removed';
 }
 
 /** Operations whose clients got an error. After UNAVAILABLE an operation may be committed all the same. */

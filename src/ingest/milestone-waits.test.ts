@@ -49,6 +49,10 @@ test.each([
     'unconfirmed',
     'make us reachable, remove what is lost for good from PEERS, or disarm with DELETE /admin/milestones',
   ],
+  [
+    'removed',
+    'us is not in PEERS, so take over with PUT /admin/milestones and home set to this region, or list it again',
+  ],
   ['waiting', 'the log of us says which regions it waits for itself'],
 ] as const)('a wait of more than 2 s that is %s is logged once, with what ends it', async (cause, remedy) => {
   stall(operation('a'), ['us'], cause);

@@ -121,6 +121,8 @@ function describeRemedy(regions: readonly string[], cause: StalledOperation['cau
       return `make ${names} reachable, remove what is lost for good from PEERS, or disarm with DELETE /admin/milestones`;
     case 'silent':
       return `make ${names} reachable, or take over with PUT /admin/milestones and home set to this region`;
+    case 'removed':
+      return `${names} is not in PEERS, so take over with PUT /admin/milestones and home set to this region, or list it again`;
     case 'waiting':
       return `the log of ${names} says which regions it waits for itself`;
   }

@@ -4,7 +4,7 @@ import { APPLIED } from '../../src/counters/operation.js';
 import type { Delta } from '../../src/counters/replication/delta.js';
 import type { ForwardedOperation } from '../../src/counters/replication/forwarded-operation.js';
 import { HOME_RULES } from '../../src/counters/replication/home-rules.js';
-import type { Forwarding } from '../../src/ingest/forwarding.js';
+import type { Forwarding, WaitReason } from '../../src/ingest/forwarding.js';
 import type { StalledOperation } from '../../src/ingest/ingest-events.js';
 import { ReferenceStore } from '../contract/reference-store.js';
 import { type Attempt, FLUSH_MS, IngestWorld, view } from './ingest-world.js';
@@ -40,8 +40,8 @@ class Peer implements Forwarding {
     return conduct === 'babbles' ? outcomes.slice(1) : outcomes;
   }
 
-  waitingFor(): Promise<readonly string[]> {
-    return Promise.resolve([]);
+  findWaitReason(): Promise<WaitReason> {
+    return Promise.resolve({ regions: [], cause: 'unconfirmed' });
   }
 }
 

@@ -10,7 +10,7 @@ import type { CounterStore, PostView } from '../../src/store/counter-store.js';
 import type { MilestoneStore } from '../../src/store/milestone-store.js';
 import type { FaultyStore } from './faulty-store.js';
 import type { ForwardedOperation } from '../../src/counters/replication/forwarded-operation.js';
-import type { Forwarding } from '../../src/ingest/forwarding.js';
+import type { Forwarding, WaitReason } from '../../src/ingest/forwarding.js';
 import type { Random } from '../support/random.js';
 import { type Attempt, IngestWorld, like, view } from './ingest-world.js';
 import { RegionsWorld } from './regions-world.js';
@@ -181,8 +181,9 @@ class SimulatedForwarding implements Forwarding {
     return regions.isCut(to, this.region) ? this.#timeout() : outcomes;
   }
 
-  waitingFor({ post, metric }: Operation): Promise<readonly string[]> {
-    return this.region.primary.milestones.read(post, metric).then(({ waitingFor }) => waitingFor);
+  async findWaitReason({ post, metric }: Operation): Promise<WaitReason> {
+    const { waitingFor } = await this.region.primary.milestones.read(post, metric);
+    return { regions: waitingFor, cause: 'unconfirmed' };
   }
 
   async #timeout(): Promise<never> {
