@@ -87,9 +87,15 @@ export class MilestoneAdministration {
     );
   }
 
-  /** @throws ProtocolError */
+  /** @throws ProtocolError if another region decides, because what is armed there stays armed */
   async disarm(post: string, metric: Metric, n: number): Promise<void> {
-    await rejectUnavailable(this.store.disarm(post, metric.index, n));
+    if (await rejectUnavailable(this.store.disarm(post, metric.index, n))) return;
+    const { home } = await this.read(post, metric);
+    if (home === null || home.mode === 'released' || home.region === this.settings.region) return;
+    throw new ProtocolError(
+      'CONFLICT',
+      `region ${home.region} decides about ${metric.name} of this post, and ${n} is not armed here: disarm it there`,
+    );
   }
 
   /** @throws ProtocolError */
@@ -109,7 +115,7 @@ function explain(rejection: ArmRejection, metric: string, n: number): string {
   if (rejection.kind === 'elsewhere')
     return `region ${rejection.home} decides about ${metric} of this post: arm it there, or take over with home`;
   if (rejection.kind === 'mode')
-    return `${metric} of this post has milestones in mode ${rejection.mode}: disarm them first`;
+    return `${metric} of this post has milestones in mode ${rejection.mode}: set mode to ${rejection.mode}, or disarm them first`;
   const { of, max } = rejection;
   if (of === 'armed')
     return `at most ${max} milestones of ${metric} of this post are armed at a time: disarm one first`;

@@ -78,8 +78,32 @@ describe('arming among regions', () => {
     const likes = { post: 'modes', metric: 'likes', at: N };
     expect((await administer(eu, 'PUT', '', likes)).status).toBe(201);
     expect(await administer(eu, 'PUT', '', { ...likes, at: 2 * N, mode: 'strict' })).toEqual(
-      rejected(409, 'CONFLICT', 'likes of this post has milestones in mode order: disarm them first'),
+      rejected(
+        409,
+        'CONFLICT',
+        'likes of this post has milestones in mode order: set mode to order, or disarm them first',
+      ),
     );
+  });
+
+  test('a number that another region has armed is not taken back here: the error names that region', async () => {
+    const query = `?post=kept&metric=views&at=${N}`;
+    expect((await arm(eu, 'kept')).status).toBe(201);
+    expect((await administer(us, 'DELETE', query)).status).toBe(204);
+    expect((await view(eu, 'kept')).status).toBe(200);
+    await until(async () => (await readWinners(us, 'kept', 'views')).home === 'eu', 'us knows the home');
+    expect(await administer(us, 'DELETE', query)).toEqual(
+      rejected(
+        409,
+        'CONFLICT',
+        `region eu decides about views of this post, and ${N} is not armed here: disarm it there`,
+      ),
+    );
+    expect(await readWinners(eu, 'kept', 'views')).toMatchObject({ armed: [N] });
+    expect((await administer(eu, 'DELETE', query)).status).toBe(204);
+    expect((await administer(eu, 'DELETE', query)).status).toBe(204);
+    await until(async () => (await readWinners(us, 'kept', 'views')).mode === 'released', 'us knows the release');
+    expect((await administer(us, 'DELETE', query)).status).toBe(204);
   });
 });
 

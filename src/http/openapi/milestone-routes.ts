@@ -27,7 +27,7 @@ export function describeArm(metrics: Metrics): Operation {
     'armMilestone',
     'Arm a milestone',
     `The operation with which the count of \`metric\` (${listNames(metrics)}) first reaches \`at\` is recorded. The post may be unknown. ` +
-      'Responds when it is durable. Not with `PEERS`.',
+      'Responds when it is durable. With `PEERS` the region of the gateway decides: `mode`, `from` and `home` say how.',
     {
       200: jsonResponse('It was armed before.', 'ArmedMilestones'),
       201: jsonResponse('It is armed now.', 'ArmedMilestones'),
@@ -42,8 +42,8 @@ export function describeDisarm(metrics: Metrics): Operation {
   const disarm = describeAdministration(
     'disarmMilestone',
     'Disarm a milestone',
-    'Also if it is not armed. Records of milestones that were reached stay.',
-    { 204: { description: 'It is not armed any more.' } },
+    'Also if it is not armed, unless another region decides. Records of milestones that were reached stay.',
+    { 204: { description: 'It is not armed any more.' }, ...errorResponses(409) },
   );
   const at = { name: 'at', in: 'query' as const, required: true, schema: toSchema(MILESTONE_IN_QUERY) };
   return { ...disarm, parameters: [...locate(metrics), at] };
