@@ -47,8 +47,10 @@ export class MilestoneWatch {
   /** Whether a list has arrived, and whether one has said that the milestone is armed, or may be. */
   #isKnown = false;
   #wasArmed = false;
+  #isUnknownMetric = false;
   #isFirstCount = false;
   #readsLeft = READS_MAX;
+  #live: LiveCounts | undefined;
   #post: Post | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #stop: (() => void) | undefined;
@@ -61,6 +63,8 @@ export class MilestoneWatch {
   /** @throws LiveCountsError if the id of the post is invalid, or the client is closed */
   start(live: LiveCounts, postId: string): void {
     this.stop();
+    if (this.#live !== undefined && live !== this.#live) this.#forgetActor();
+    this.#live = live;
     const { metric, n } = this.target;
     const post = (this.#post = live.post(postId));
     this.#isFirstCount = true;
@@ -69,7 +73,7 @@ export class MilestoneWatch {
     });
     this.#stop = unlisten;
     const unsubscribe = post.subscribe(
-      ({ counts }) => this.#receive(counts[metric]),
+      ({ counts }) => this.#receive(Object.hasOwn(counts, metric) ? counts[metric] : undefined),
       (error) => this.listener.failed(error),
       { present: false },
     );
@@ -86,8 +90,19 @@ export class MilestoneWatch {
     this.#timer = undefined;
   }
 
+  /** Another client may have another actor, who has not won what the one before has. */
+  #forgetActor(): void {
+    this.#state = { ...this.#state, mine: false, final: false };
+    this.#isKnown = false;
+    this.#readsLeft = READS_MAX;
+  }
+
   #receive(count: number | undefined): void {
-    if (count === undefined) return this.listener.notArmed(undefined);
+    if (count === undefined) {
+      if (!this.#isUnknownMetric) this.listener.notArmed(undefined);
+      this.#isUnknownMetric = true;
+      return;
+    }
     this.#change({ count });
     const isFirst = this.#isFirstCount;
     this.#isFirstCount = false;
@@ -138,7 +153,8 @@ export class MilestoneWatch {
     const found = reached.find((one) => one.n === n);
     if (found) {
       const { at, mine = false, final, missed = false } = found;
-      this.#state = { ...this.#state, final, missed };
+      // After a failover another operation may have reached it than the one of this page.
+      this.#state = { ...this.#state, mine, final, missed };
       this.#reach({ at, mine, isNews: this.#wasArmed });
     } else if (armed.includes(n) || partial) {
       this.#wasArmed = true;
