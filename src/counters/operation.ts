@@ -23,6 +23,8 @@ export interface Operation {
   readonly seq: number;
   /** Only of an operation that another region has forwarded: it is not forwarded back. */
   readonly isForwarded?: true;
+  /** Regions that have forwarded it: 1 to HOPS_MAX, 1 if it is left out. Only with `isForwarded`. */
+  readonly hops?: number;
   /** Only of a visit: when it was accepted, seconds since 1970. */
   readonly atS?: number;
 }

@@ -10,8 +10,6 @@ export interface PendingOperation extends Operation {
   readonly socketId: string | null;
   /** Whether the actor may have other connections. An actor key that was made for one anonymous connection has none. */
   readonly notifiesActor: boolean;
-  /** Regions that have forwarded the operation to this one. Without any it is from a client. */
-  readonly hops?: number;
   /** The operation is committed and durable. `outcome`: the bits of src/counters/operation.ts. */
   settled(outcome: number, counts: PostCounts): void;
   failed(error: ErrorBody): void;

@@ -101,7 +101,18 @@ export class RetainedBatches {
   }
 }
 
-function copyOperation({ post, metric, kind, value, actor, session, seq, atS, isForwarded }: Operation): Operation {
+function copyOperation({
+  post,
+  metric,
+  kind,
+  value,
+  actor,
+  session,
+  seq,
+  atS,
+  isForwarded,
+  hops = 1,
+}: Operation): Operation {
   const visit = kind === 'visit' && { atS: atS! };
-  return { post, metric, kind, value, actor, session, seq, ...visit, ...(isForwarded && { isForwarded }) };
+  return { post, metric, kind, value, actor, session, seq, ...visit, ...(isForwarded && { isForwarded, hops }) };
 }

@@ -4,6 +4,7 @@ import { computeTotal } from '../../src/counters/bucket.js';
 import { bucketOf } from '../../src/counters/bucket-of.js';
 import { COUNT_MAX } from '../../src/counters/pn-counter.js';
 import type { ArmOptions } from '../../src/counters/milestones.js';
+import { HOPS_MAX } from '../../src/counters/replication/forwarded-operation.js';
 import type { MilestonesView } from '../../src/store/milestone-store.js';
 import type { Random } from '../support/random.js';
 import type { Region } from './redis-region.js';
@@ -22,7 +23,7 @@ export class RegionHomes {
   /** Some operations come from other regions, which have forwarded them. */
   vary(batch: Batch): Batch {
     const operations = batch.operations.map((one) =>
-      this.random.chance(0.1) ? { ...one, isForwarded: true as const } : one,
+      this.random.chance(0.1) ? { ...one, isForwarded: true as const, hops: 1 + this.random.below(HOPS_MAX) } : one,
     );
     return { ...batch, operations };
   }

@@ -51,7 +51,7 @@ export function rulesOf(plant: HomePlant, nowMs: () => number): HomeRules {
         },
       };
     case 'a retry after the release counts here':
-      return { ...HOME_RULES, keepsForwardMarks: false };
+      return { ...HOME_RULES, keepsMarkOf: () => false };
     case 'a crossing before the barrier':
       return { ...HOME_RULES, waitsForConfirmations: false };
     case 'a new home that ignores what was decided':

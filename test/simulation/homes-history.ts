@@ -39,14 +39,13 @@ export async function history(seed: number, course: Course): Promise<string> {
     answerLost: random.chance(0.5) ? random.next() / 3 : 0,
     twice: random.next() / 3,
     late: random.next() / 3,
-    divided: random.next(),
+    divided: 0.9 * random.next(),
   };
   const n = world.metric === VIEWS ? 8 + random.below(15) : 2 + random.below(5);
   const from = Math.max(1, n - 1 - random.below(random.chance(0.5) ? 3 : 10));
   const slowest = [...regions.regions].sort((a, b) => a.wallMs - b.wallMs)[0]!;
   await world.arm(isSkewed || random.chance(0.5) ? slowest : random.pick(regions.regions), n, from);
   let failures = 0;
-  let takeovers = 0;
   for (let step = 0; step < STEPS; step++) {
     // In the middle of the last stretch: regions that have just stopped counting.
     const frozen = failsOver && failures === 0 ? world.listFrozen() : [];
@@ -61,17 +60,14 @@ export async function history(seed: number, course: Course): Promise<string> {
       await goOnUnaware(world, region);
     } else if (turn < 0.88) regions.cut(random.below(3), random.below(3));
     else if (turn < 0.94) regions.mend();
-    else if (turn < 0.95) {
-      takeovers += 1;
-      await world.arm(region, n, from, true);
-    }
+    else if (turn < 0.98) await world.arm(region, n, from, true);
     await regions.clock.advance(random.below(STEP_MS));
     const fault = decisionFault(world, n, failures > 0);
     if (fault !== '') return end(world, fault);
   }
   regions.mend();
   await regions.clock.advance(RECOVERY_MS);
-  return end(world, (await finish(world, n, failures > 0, takeovers > 0)) || decisionFault(world, n, failures > 0));
+  return end(world, (await finish(world, n, failures > 0)) || decisionFault(world, n, failures > 0));
 }
 
 /** A region does not learn at once what it has lost, and counts on, while others get to know of its new incarnation. */
@@ -106,7 +102,7 @@ function decisionFault({ decisions, mode }: HomesWorld, n: number, hasLost: bool
 }
 
 /** After everything is healed nobody waits, and somebody is named. */
-async function finish(world: HomesWorld, n: number, hasLost: boolean, hasTakenOver: boolean): Promise<string> {
+async function finish(world: HomesWorld, n: number, hasLost: boolean): Promise<string> {
   const { regions, random } = world;
   for (let sendings = 0; world.trueTotal() < n + 2 && sendings < SENDINGS_MAX; sendings++) {
     void world.send(random.pick(world.clients));
@@ -132,7 +128,6 @@ async function finish(world: HomesWorld, n: number, hasLost: boolean, hasTakenOv
   if (isReached && !hasRecord) {
     return `nobody is named for ${n}`;
   }
-  if (hasTakenOver) return '';
   const twice = world.appliedTwice();
   if (twice.length > 0) return `applied twice: ${twice.join(', ')}`;
   return hasLost ? '' : countFault(world);

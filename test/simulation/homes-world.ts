@@ -153,14 +153,14 @@ export class HomesWorld {
     let at = region;
     let outcome = await this.#commit(at, operation);
     for (let hops = 0; outcome === ELSEWHERE && hops < HOPS_MAX; hops++) {
-      const known = hops === 0 ? operation : { ...operation, isForwarded: true as const };
+      const known = hops === 0 ? operation : { ...operation, isForwarded: true as const, hops };
       const name = at.primary.buckets[0]!.homes.forwardTo(known);
       const next = this.regions.regions.find((one) => one.name === name);
       if (next === undefined || this.#isLost(at, next)) return null;
       await this.#pause(this.random.below(30));
       const from = at;
       at = next;
-      outcome = await this.#commit(at, { ...operation, isForwarded: true });
+      outcome = await this.#commit(at, { ...operation, isForwarded: true, hops: hops + 1 });
       if (this.#isLost(at, from)) return null;
     }
     return outcome;

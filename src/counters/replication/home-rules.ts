@@ -1,4 +1,6 @@
 import type { Bucket } from '../bucket.js';
+import type { Operation } from '../operation.js';
+import { HOPS_MAX } from './forwarded-operation.js';
 import type { MilestoneHome, SharedMilestones } from '../milestones.js';
 import { compareIncarnations } from '../pn-counter.js';
 import type { PostDelta } from './delta.js';
@@ -21,7 +23,9 @@ export interface HomeRules {
   readonly honoursDecided: boolean;
   readonly keepsConfirmation: boolean;
   readonly waitsForSync: boolean;
-  readonly keepsForwardMarks: boolean;
+  readonly keepsMarkOf: typeof keepsMarkOf;
+  /** @param marks regions that may have got an operation, with their marks */
+  readonly selectForwarded: typeof selectForwarded;
   /** Under which of the metrics that an operation may change, its own first, it is looked up whether it was forwarded before. */
   readonly forwardedFor: (metrics: readonly number[]) => readonly number[];
   /** Whether a region counts again what a failover has lost, although another one decides now. */
@@ -35,7 +39,8 @@ export const HOME_RULES: HomeRules = {
   honoursDecided: true,
   keepsConfirmation: true,
   waitsForSync: true,
-  keepsForwardMarks: true,
+  keepsMarkOf,
+  selectForwarded,
   forwardedFor: (metrics) => metrics,
   countsReplays: true,
 };
@@ -86,6 +91,22 @@ export function assertPossibleHomes({ milestones }: Pick<Bucket, 'milestones'>, 
 export function isHigher(home: MilestoneHome, other: MilestoneHome | null): boolean {
   if (other === null || home.number !== other.number) return home.number > (other?.number ?? 0);
   return home.region > other.region;
+}
+
+/**
+ * Whether a region remembers where an operation was forwarded: also a former home what it has forwarded for another region. What reaches
+ * the last region that may get it goes nowhere else, so a mark would only keep it from being counted there later.
+ */
+function keepsMarkOf({ isForwarded, hops = 1 }: Pick<Operation, 'isForwarded' | 'hops'>): boolean {
+  return isForwarded !== true || hops < HOPS_MAX;
+}
+
+/** @returns the region with the lowest mark, of several the first; `undefined` if there is none */
+function selectForwarded(marks: readonly (readonly [region: string, mark: number])[]): string | undefined {
+  return marks.reduce<readonly [string, number] | undefined>(
+    (least, one) => (least === undefined || one[1] < least[1] ? one : least),
+    undefined,
+  )?.[0];
 }
 
 /** At least a minute of the present rate is wanted, so that all regions have stopped before it is reached. */

@@ -81,14 +81,14 @@ export class ReplicatedHomes implements MilestoneHomes {
    * the home, it might meet a mark of a later operation of its session there, and nobody would have counted it
    */
   #isElsewhere(operation: Operation, isCountedAgain: boolean): boolean {
-    const { post, session, seq } = operation;
+    const { post, session, seq, isForwarded = false } = operation;
     const metrics = this.#listChanged(operation);
     if (this.#findForwarded(operation, metrics) !== undefined) return true;
     const frozen = isCountedAgain ? undefined : this.#findFrozen(operation, metrics);
     if (frozen === undefined) return false;
     const { region } = this.exchange.get(post, frozen).home!;
-    if (session !== null && this.rules.keepsForwardMarks)
-      this.bucket.forwardMarks.set(toForwardKey(session, region), seq);
+    if (session !== null && this.rules.keepsMarkOf(operation))
+      this.bucket.forwardMarks.set(toForwardKey(session, region, isForwarded), seq);
     return true;
   }
 
@@ -102,14 +102,20 @@ export class ReplicatedHomes implements MilestoneHomes {
     return metrics.find((one) => this.isFrozen(post, one));
   }
 
-  /** @returns the region that got the operation before, for whichever of its metrics */
-  #findForwarded({ post, session, seq, isForwarded }: Operation, metrics: readonly number[]): string | undefined {
-    if (session === null || isForwarded === true) return undefined;
+  /**
+   * @returns the region that got the operation before, for whichever of its metrics. A mark is the highest seq, so those of several
+   * former homes may cover it: the lowest of them is that of the region that got it, because later operations went to later homes.
+   * A region that is no longer in PEERS would never answer
+   */
+  #findForwarded(operation: Operation, metrics: readonly number[]): string | undefined {
+    const { post, session, seq, isForwarded = false } = operation;
+    if (session === null || !this.rules.keepsMarkOf(operation)) return undefined;
+    const marks = new Map<string, number>();
     for (const metric of this.rules.forwardedFor(metrics)) {
-      for (const region of this.exchange.get(post, metric).forwardedTo)
-        if (seq <= this.bucket.forwardMarks.get(toForwardKey(session, region))) return region;
+      for (const region of this.exchange.get(post, metric).forwardedTo.filter((one) => this.bucket.peers.includes(one)))
+        marks.set(region, this.bucket.forwardMarks.get(toForwardKey(session, region, isForwarded)));
     }
-    return undefined;
+    return this.rules.selectForwarded([...marks].filter(([, mark]) => seq <= mark));
   }
 
   /** Whether another region has to do what changes the metric. */

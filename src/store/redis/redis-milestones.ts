@@ -57,9 +57,16 @@ export class RedisMilestones implements MilestoneStore {
 
   async #readTargets(key: string, operations: readonly Operation[], targets: Map<Operation, string | null>) {
     const { otherOptions } = this.options.metrics;
-    const args = operations.map(({ post, metric, kind, value, session, seq, isForwarded = false }) => {
+    const args = operations.map(({ post, metric, kind, value, session, seq, isForwarded, hops = 1 }) => {
       const others = kind === 'set' && value === 1 ? otherOptions[metric]! : [];
-      return [post, metric, session === null ? '' : toDecimalKey(session), seq, isForwarded, others];
+      return [
+        post,
+        metric,
+        session === null ? '' : toDecimalKey(session),
+        seq,
+        isForwarded === true ? hops : 0,
+        others,
+      ];
     });
     const start = [toScriptRegion(this.options), formatRegions(this.options)];
     const found = await this.client.query(this.#readForwardTargets, [key], [...start, JSON.stringify(args)]);

@@ -13,7 +13,7 @@ export const OPERATIONS = {
   VISIT: 3,
   /** Added to the kind of an operation that has a session. */
   WITH_SESSION: 4,
-  /** Added, too, if another region has forwarded it; without a session this makes no difference. */
+  /** Added, too, for each region that has forwarded it; without a session this makes no difference. */
   FORWARDED: 12,
   /** Follows a choice that is put on, for each other option. */
   PUT_OFF: 8,
@@ -109,9 +109,9 @@ export class BatchEncoder {
     return { posts, packed: writer.take() };
   }
 
-  #write(i: number, { metric, kind, value, actor, session, seq, atS, isForwarded }: BatchEntry): void {
+  #write(i: number, { metric, kind, value, actor, session, seq, atS, isForwarded, hops = 1 }: BatchEntry): void {
     const writer = this.#writer;
-    const withSession = isForwarded === true ? OPERATIONS.WITH_SESSION + OPERATIONS.FORWARDED : OPERATIONS.WITH_SESSION;
+    const withSession = OPERATIONS.WITH_SESSION + (isForwarded === true ? hops * OPERATIONS.FORWARDED : 0);
     writer.writeInteger(kindOf(kind, value) + (session === null ? 0 : withSession));
     writer.writeInteger(this.#posts[i]!);
     writer.writeInteger(metric);

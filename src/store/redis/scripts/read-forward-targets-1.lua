@@ -5,8 +5,8 @@
 -- ARGV[1]  run id of the server
 -- ARGV[2]  number of this region
 -- ARGV[3]  names of this region and of all others, with commas between them
--- ARGV[4]  operations, JSON array: for each an array of its post, metric, the session's key in decimal (empty for none), seq, whether another
---          region has forwarded it, metrics that it puts off
+-- ARGV[4]  operations, JSON array: for each an array of its post, metric, the session's key in decimal (empty for none), seq, how many regions
+--          have forwarded it, metrics that it puts off
 -- Returns  for each operation the name of a region, empty: it has to wait here
 -- @include bucket keys posts milestones homes forward-marks
 -- @constants FIELD_MILESTONES

@@ -30,6 +30,7 @@ import {
 } from '../../../counters/operation.js';
 import { COUNT_MAX, INCARNATIONS_MAX, REGIONS_MAX } from '../../../counters/pn-counter.js';
 import { TOGGLES_PER_STAMP } from '../../../counters/replication/build-delta.js';
+import { HOPS_MAX } from '../../../counters/replication/forwarded-operation.js';
 import { FORMER_HOMES_MAX } from '../../../counters/replication/home-exchange.js';
 import { HOME_NUMBER_JUMP_MAX } from '../../../counters/replication/home-rules.js';
 import { FEED_MAX } from '../../../counters/change-feed.js';
@@ -101,6 +102,7 @@ export const SCRIPT_CONSTANTS: ScriptConstants = {
   HOME_RELEASED: HOME_MODES.indexOf('released'),
   FORMER_HOMES_MAX,
   HOME_NUMBER_JUMP_MAX,
+  HOPS_MAX,
   REACHED_BY_ADD: REACHED_BY.add,
   REACHED_BY_SET: REACHED_BY.set,
   REACHED_BY_ADJUST: REACHED_BY.adjust,

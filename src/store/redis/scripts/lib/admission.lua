@@ -18,8 +18,8 @@ local function create()
   end
 
   -- @param value  what an operation may add
-  local function admits(index, metric, value, session, seq, is_forwarded, others)
-    if forward_marks.is_elsewhere(index, metric, session, seq, is_forwarded, others, current_batch.is_replay) then return false end
+  local function admits(index, metric, value, session, seq, hops, others)
+    if forward_marks.is_elsewhere(index, metric, session, seq, hops, others, current_batch.is_replay) then return false end
     local state = homes.find(index, metric)
     if not state then return true end
     local is_bound = not current_batch.is_replay and home_decisions.is_bound(state)
@@ -35,13 +35,13 @@ local function create()
   end
 
   -- Whether an operation that is no duplicate may be applied here, and no earlier one of its session in the batch is ELSEWHERE.
-  function admission.is_admitted(index, metric, value, session, seq, is_forwarded, others)
-    if current_batch.is_replay then return admits(index, metric, value, session, seq, is_forwarded, others) end
+  function admission.is_admitted(index, metric, value, session, seq, hops, others)
+    if current_batch.is_replay then return admits(index, metric, value, session, seq, hops, others) end
     local region = awaited[session]
-    local must_wait = region ~= nil and (not region or region ~= forward_marks.find_target(index, metric, session, seq, is_forwarded, others))
-    if not must_wait and admits(index, metric, value, session, seq, is_forwarded, others) then return true end
+    local must_wait = region ~= nil and (not region or region ~= forward_marks.find_target(index, metric, session, seq, hops, others))
+    if not must_wait and admits(index, metric, value, session, seq, hops, others) then return true end
     if session ~= '' then
-      local own = region ~= false and forward_marks.find_target(index, metric, session, seq, is_forwarded, others)
+      local own = region ~= false and forward_marks.find_target(index, metric, session, seq, hops, others)
       awaited[session], admission.has_awaited = (region == nil or region == own) and own, true
     end
     return false

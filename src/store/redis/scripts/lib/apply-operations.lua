@@ -110,7 +110,7 @@ local function prepare_milestones()
       i = i + 4
       if kind ~= OPERATION_PUT_OFF then
         if kind >= OPERATION_WITH_SESSION then kind, i = kind - OPERATION_WITH_SESSION, i + 2 end
-        if kind >= OPERATION_FORWARDED then kind = kind - OPERATION_FORWARDED end
+        kind = kind % OPERATION_FORWARDED
         if kind == OPERATION_VISIT then value, i = 1, i + 2 elseif kind < OPERATION_COUNT then value = kind end
         local least = value > 0 and milestones.least[index] and milestones.least[index][metric]
         if least and not (is_replay and milestones.is_decidable(index, metric)) then
@@ -129,14 +129,15 @@ end
 -- @param i        the value after those of the operation: there are the other options that it puts off
 -- @param value    as the batch has it
 -- @param session  in decimal, empty for none
-local function is_admitted(i, kind, index, metric, value, session, seq, is_forwarded)
+-- @param hops     regions that have forwarded it
+local function is_admitted(i, kind, index, metric, value, session, seq, hops)
   local others = {}
   while values[i] == OPERATION_PUT_OFF do
     others[#others + 1] = values[i + 2]
     i = i + 4
   end
   if kind < OPERATION_COUNT then value = kind elseif kind == OPERATION_VISIT then value = 1 end
-  return admission.is_admitted(index, metric, value, session, seq, is_forwarded, others)
+  return admission.is_admitted(index, metric, value, session, seq, hops, others)
 end
 
 -- @return the outcomes, a byte each; nil if one reaches a milestone and the gateway has to name the operations
@@ -155,18 +156,18 @@ local function apply()
       if not is_duplicate and not is_elsewhere then outcomes[number] = put_off(outcomes[number], option, index, metric, value) end
       option = option + 1
     else
-      local on, session, seq, is_forwarded
+      local on, session, seq, hops
       is_duplicate, is_elsewhere, option, number = false, false, 0, number + 1
       if kind >= OPERATION_WITH_SESSION then
         kind, session, seq = kind - OPERATION_WITH_SESSION, values[i], values[i + 1]
-        if kind >= OPERATION_FORWARDED then kind, is_forwarded = kind - OPERATION_FORWARDED, true end
+        if kind >= OPERATION_FORWARDED then kind, hops = kind % OPERATION_FORWARDED, math.floor(kind / OPERATION_FORWARDED) end
         is_duplicate = seq <= values[seqs_at + session]
         i = i + 2
       end
       if kind < OPERATION_COUNT and value > 0 then on = values[states_at + value] end
       if kind == OPERATION_VISIT then i = i + 2 end
       if has_homes and not is_duplicate and (home_states[index] or admission.has_awaited) then
-        is_elsewhere = not is_admitted(i, kind, index, metric, value, session and values[sessions_at + session] or '', seq or 0, is_forwarded)
+        is_elsewhere = not is_admitted(i, kind, index, metric, value, session and values[sessions_at + session] or '', seq or 0, hops or 0)
       end
       if session and not is_duplicate and not is_elsewhere then values[seqs_at + session] = seq end
       if is_elsewhere then

@@ -1,7 +1,7 @@
 -- scripts/lib/forward-marks.lua: which region has to do the operations of a session: the home, or the region to which an operation was
 -- forwarded before. Marks are kept by generations: see lib/marks.lua.
 -- @needs bucket keys homes
--- @constants HOME_STRICT KEY_FORWARD_MARKS FIELD_FORWARD_MARKS MARK_GENERATION_MAX MARK_GENERATION_MS
+-- @constants HOME_STRICT HOPS_MAX KEY_FORWARD_MARKS FIELD_FORWARD_MARKS MARK_GENERATION_MAX MARK_GENERATION_MS
 local forward_marks = {}
 local is_created = false
 
@@ -32,6 +32,17 @@ local function create()
     marks_key(generation - 2)
   end
 
+  -- Whether this region remembers which one has got an operation: one of the last region that may get it goes nowhere else.
+  -- @param hops  regions that have forwarded it
+  local function has_mark(session, hops)
+    return session ~= '' and hops < HOPS_MAX
+  end
+
+  -- Marks of operations of other regions are apart: see forward-key.ts.
+  local function to_field(session, region, hops)
+    return session .. (hops > 0 and '>' or ' ') .. region
+  end
+
   local function is_frozen(state)
     return state and state.region ~= '' and state.mode == HOME_STRICT and state.region ~= homes.own_region()
   end
@@ -46,28 +57,31 @@ local function create()
   end
 
   -- @param others  metrics that an operation puts off
-  -- @return the region to which the operation was forwarded before, for whichever of its metrics; nil if it was not
-  local function find_forwarded(index, metric, others, session, seq)
-    local regions, fields = {}, {}
+  -- @return the region to which the operation was forwarded before, for whichever of its metrics; nil if it was not. Of several the one with
+  --         the lowest mark: see findForwarded in milestone-homes.ts
+  local function find_forwarded(index, metric, others, session, seq, hops)
+    local regions, fields, is_peer = {}, {}, {}
+    for _, peer in ipairs(homes.peers()) do is_peer[peer] = true end
     for i = 0, #others do
       local state = homes.find(index, i == 0 and metric or others[i])
       for _, region in ipairs(state and state.forwarded_to or {}) do
-        regions[#regions + 1], fields[#fields + 1] = region, session .. ' ' .. region
+        if is_peer[region] then regions[#regions + 1], fields[#fields + 1] = region, to_field(session, region, hops) end
       end
     end
     if #fields == 0 then return nil end
     local current, previous = call('HMGET', marks_key(generation), unpack(fields)), call('HMGET', marks_key(generation - 1), unpack(fields))
+    local found, least
     for i, region in ipairs(regions) do
       local mark = new_marks[fields[i]] or tonumber(current[i] or previous[i] or 0)
-      if seq <= mark then return region end
+      if seq <= mark and (not least or mark < least) then found, least = region, mark end
     end
+    return found
   end
 
   -- @param session  its key in decimal, empty for none
   -- @return the region that has to do an operation that is not admitted, false: it has to wait here
-  function forward_marks.find_target(index, metric, session, seq, is_forwarded, others)
-    local is_new = session == '' or is_forwarded
-    local before = not is_new and find_forwarded(index, metric, others, session, seq)
+  function forward_marks.find_target(index, metric, session, seq, hops, others)
+    local before = has_mark(session, hops) and find_forwarded(index, metric, others, session, seq, hops)
     if before then return before end
     local frozen = find_frozen(index, metric, others)
     return frozen and homes.find(index, frozen).region or false
@@ -77,12 +91,11 @@ local function create()
   -- @param session  its key in decimal, empty for none
   -- @param others     metrics that it puts off
   -- @param is_replay  whether it was counted here, and lost: then it is counted here again
-  function forward_marks.is_elsewhere(index, metric, session, seq, is_forwarded, others, is_replay)
-    local is_new = session == '' or is_forwarded
-    if not is_new and find_forwarded(index, metric, others, session, seq) then return true end
+  function forward_marks.is_elsewhere(index, metric, session, seq, hops, others, is_replay)
+    if has_mark(session, hops) and find_forwarded(index, metric, others, session, seq, hops) then return true end
     local frozen = not is_replay and find_frozen(index, metric, others)
-    if not frozen or session == '' then return frozen and true end
-    new_marks[session .. ' ' .. homes.find(index, frozen).region] = seq
+    if not frozen or not has_mark(session, hops) then return frozen and true end
+    new_marks[to_field(session, homes.find(index, frozen).region, hops)] = seq
     return true
   end
 
