@@ -114,6 +114,8 @@ function explain(rejection: ArmRejection, metric: string, n: number): string {
     return `at must be another number: ${metric} reached ${n} before, and its record stays`;
   if (rejection.kind === 'elsewhere')
     return `region ${rejection.home} decides about ${metric} of this post: arm it there, or take over with home`;
+  if (rejection.kind === 'choice')
+    return `region ${rejection.home} decides about another option of the choice of ${metric}: arm all of them there, or take over with home`;
   if (rejection.kind === 'mode')
     return `${metric} of this post has milestones in mode ${rejection.mode}: set mode to ${rejection.mode}, or disarm them first`;
   const { of, max } = rejection;

@@ -209,6 +209,8 @@ export interface ArmOptions {
 export type ArmRejection =
   /** Another region is the home. */
   | { readonly kind: 'elsewhere'; readonly home: string }
+  /** Another region is the `strict` home of another option of the choice. */
+  | { readonly kind: 'choice'; readonly home: string }
   /** Others of the metric are armed in this mode. */
   | { readonly kind: 'mode'; readonly mode: HomeMode }
   | { readonly kind: 'passed'; readonly total: number }

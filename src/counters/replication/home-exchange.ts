@@ -71,7 +71,22 @@ export class HomeExchange {
       FORMER_HOMES_MAX,
     );
     this.set(post, metric, { ...own, armed: [], shared: { ...shared, starts: [], forwardedTo } });
+    if (this.rules.yieldsChoices && home.mode === 'strict') this.#yieldOptions(post, metric, home);
     this.#confirm(post, metric, home);
+  }
+
+  /**
+   * Drops what is armed here in `strict` for other options of a choice, if the home of this one comes first. With homes in two regions, each
+   * would forward an operation that changes both options to the other one, and nobody would do it. The other region compares the same two
+   * homes, so one of them yields. `settle` releases its home.
+   */
+  #yieldOptions(post: string, metric: number, home: MilestoneHome): void {
+    for (const other of this.metrics.otherOptions[metric]!) {
+      const { shared = NOT_SHARED, ...own } = this.bucket.milestones.get(post, other) ?? NO_MILESTONES;
+      const isHome = shared.home?.region === this.region && shared.home.mode === 'strict';
+      if (shared.starts.length === 0 || (isHome && !isHigher(home, shared.home))) continue;
+      this.set(post, other, { ...own, armed: [], shared: { ...shared, starts: [] } });
+    }
   }
 
   /** Ships what is confirmed again, because it was held back while lost counts came back. */

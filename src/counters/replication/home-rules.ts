@@ -28,6 +28,8 @@ export interface HomeRules {
   readonly selectForwarded: typeof selectForwarded;
   /** Under which of the metrics that an operation may change, its own first, it is looked up whether it was forwarded before. */
   readonly forwardedFor: (metrics: readonly number[]) => readonly number[];
+  /** Whether a region gives way to another one that decides about another option of a choice. */
+  readonly yieldsChoices: boolean;
   /** Whether a region counts again what a failover has lost, although another one decides now. */
   readonly countsReplays: boolean;
 }
@@ -42,6 +44,7 @@ export const HOME_RULES: HomeRules = {
   keepsMarkOf,
   selectForwarded,
   forwardedFor: (metrics) => metrics,
+  yieldsChoices: true,
   countsReplays: true,
 };
 

@@ -46,11 +46,9 @@ export class ReplicatedHomes implements MilestoneHomes {
     const { post, metric, value } = operation;
     const isCountedAgain = isReplay && this.rules.countsReplays;
     if (this.#isElsewhere(operation, isCountedAgain)) return false;
+    if (!isCountedAgain && this.#listChanged(operation).some((one) => this.#mustWait(post, one))) return false;
     const milestones = this.bucket.milestones.get(post, metric);
-    if (milestones?.shared === undefined) return true;
-    const isBound = !isCountedAgain && this.#isBound(milestones.shared);
-    if (isBound && !this.#becomesEffective(post, metric, milestones)) return false;
-    if (value <= 0) return true;
+    if (milestones?.shared === undefined || value <= 0) return true;
     this.#releaseIfOver(post, metric, milestones, total, () => stamp);
     this.#claimFrom(post, metric, total + value, () => stamp);
     const next = this.bucket.milestones.get(post, metric)!;
@@ -147,6 +145,8 @@ export class ReplicatedHomes implements MilestoneHomes {
     if (isElsewhere && home.mode === 'strict' && !isStrict) return { kind: 'mode', mode: home.mode };
     const isMixed = own.armed.length > 0 && isStrict !== starts.length > 0;
     if (isMixed) return { kind: 'mode', mode: isStrict ? 'order' : 'strict' };
+    const others = isStrict ? this.#listElsewhere(post, metric) : [];
+    if (others[0] !== undefined && options.takesOver !== true) return { kind: 'choice', home: others[0].region };
     const { result, milestones } = arm(own, n, total, this.bucket.milestones.armedCount);
     if (milestones === null) return result;
     const shared = own.shared ?? NOT_SHARED;
@@ -161,7 +161,16 @@ export class ReplicatedHomes implements MilestoneHomes {
     else if (isStrict) this.#claimFrom(post, metric, total, () => stamp);
     else if (home?.region !== this.exchange.region || home.mode !== 'order')
       this.exchange.setHome(post, metric, 'order', () => stamp);
+    for (const other of others) this.exchange.setHome(post, other.metric, 'strict', () => stamp);
     return result;
+  }
+
+  /** @returns the other options of a choice about which another region decides in `strict`: one region has to decide about all of them */
+  #listElsewhere(post: string, metric: number): { readonly metric: number; readonly region: string }[] {
+    return this.metrics.otherOptions[metric]!.filter((other) => this.isFrozen(post, other)).map((other) => ({
+      metric: other,
+      region: this.exchange.get(post, other).home!.region,
+    }));
   }
 
   /** @returns whether it was armed. The last one lets other regions count again. */
@@ -207,6 +216,13 @@ export class ReplicatedHomes implements MilestoneHomes {
     );
   }
 
+  /** Whether nothing may change the metric here, because an earlier home may still decide. */
+  #mustWait(post: string, metric: number): boolean {
+    const milestones = this.bucket.milestones.get(post, metric);
+    if (milestones?.shared === undefined || !this.#isBound(milestones.shared)) return false;
+    return !this.#becomesEffective(post, metric, milestones);
+  }
+
   /** @returns whether all have confirmed the home, and notes it */
   #becomesEffective(post: string, metric: number, milestones: Milestones): boolean {
     const shared = milestones.shared!;
@@ -242,8 +258,7 @@ export class ReplicatedHomes implements MilestoneHomes {
     const milestones = this.bucket.milestones.get(post, metric);
     const { home } = milestones?.shared ?? NOT_SHARED;
     if (milestones === undefined || home?.region !== this.exchange.region || home.mode === 'released') return;
-    const mustWait = this.#isBound(milestones.shared!) && !this.#becomesEffective(post, metric, milestones);
-    if (!mustWait) this.exchange.setHome(post, metric, 'released', stamp);
+    if (!this.#mustWait(post, metric)) this.exchange.setHome(post, metric, 'released', stamp);
   }
 
   /** Releases once nothing is near: only far below the start, so that a total that goes up and down does not claim and release. */

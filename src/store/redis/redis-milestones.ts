@@ -13,6 +13,7 @@ import { toDecimalKey } from './codec/key64-decimal.js';
 import { buildBucketKeys } from './codec/redis-keys.js';
 import { type CounterScriptsOptions, toScriptRegion } from './counter-scripts.js';
 import { encodeNewIncarnation } from './scripts/incarnation-argument.js';
+import { formatOptions } from './scripts/other-options.js';
 import { formatRegions } from './scripts/region-names.js';
 import { Script } from './scripts/script.js';
 
@@ -32,7 +33,8 @@ export class RedisMilestones implements MilestoneStore {
   /** Waits for replicas, if the store does. */
   async arm(post: string, metric: number, n: number, options?: ArmOptions): Promise<ArmResult> {
     const { mode, from = computeDefaultStart(n), takesOver = false } = options ?? {};
-    const about = [mode === undefined ? -1 : HOME_MODES.indexOf(mode), from, takesOver ? 1 : 0];
+    const others = formatOptions(this.options.metrics);
+    const about = [mode === undefined ? -1 : HOME_MODES.indexOf(mode), from, takesOver ? 1 : 0, others];
     return decodeArmReply((await this.#write(this.#arm, post, [post, metric, n, ...about])) as Buffer);
   }
 

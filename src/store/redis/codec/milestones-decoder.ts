@@ -31,6 +31,7 @@ export const ARM_REPLIES = {
   FULL_BUCKET: 6,
   ELSEWHERE: 7,
   MODE: 8,
+  CHOICE: 9,
 } as const;
 
 /** A message on a post's channel that begins with it is about milestones; counts begin with a bracket. */
@@ -54,6 +55,8 @@ export function decodeArmReply(packed: Buffer): ArmResult {
       return { kind: 'full', of: 'bucket', max: ARMED_PER_BUCKET_MAX };
     case ARM_REPLIES.ELSEWHERE:
       return { kind: 'elsewhere', home: values.readText() };
+    case ARM_REPLIES.CHOICE:
+      return { kind: 'choice', home: values.readText() };
     case ARM_REPLIES.MODE:
       return { kind: 'mode', mode: HOME_MODES[values.readInteger()]! };
   }

@@ -15,6 +15,7 @@ import { decodeRecords, type RecordsPage } from '../codec/records-decoder.js';
 import type { RegisterStorage } from '../codec/register-storage.js';
 import { CallCoalescer, scriptError, type ScriptCall } from '../scripts/call-coalescer.js';
 import { encodeNewIncarnation } from '../scripts/incarnation-argument.js';
+import { formatOptions } from '../scripts/other-options.js';
 import { formatRegions } from '../scripts/region-names.js';
 import { Script } from '../scripts/script.js';
 
@@ -256,6 +257,7 @@ export class ReplicationScripts {
       this.hasSlots ? 1 : 0,
       this.#regionNumber,
       formatRegions(this.options),
+      formatOptions(metrics),
       ...calls.map(({ packed }) => packed),
     ];
     return (await this.client.write(this.#mergeDeltas, [first!, ...others], args)) as Buffer[];

@@ -12,15 +12,17 @@
 -- ARGV[8]  mode of the home (home-modes.ts), -1 for none
 -- ARGV[9]  total from which other regions forward
 -- ARGV[10] 1 if this region is to become the home although another one is, else 0
+-- ARGV[11] the other options of each metric's choice: lib/homes.lua
 -- Returns  msgpack values, one of
 --            0 (armed) or 1 (it was armed already), what is armed now
 --            2 (passed), the total
 --            3 (it was reached before), 4 (as many are armed as may be), 5 (armed and reached), 6 (armed in the bucket)
 --            7 (elsewhere), the region that is the home
 --            8 (others of the metric have another mode), this mode
+--            9 (choice), the region that is the home of another option of the choice
 -- @include bucket keys server-time hybrid-clock post-record posts milestones milestone-records homes
 -- @include home-decisions home-changes
--- @constants ARM_ARMED ARM_ELSEWHERE ARM_FULL_ARMED ARM_FULL_BUCKET ARM_FULL_MILESTONES ARM_MODE ARM_PASSED ARM_REACHED ARM_REPEATED
+-- @constants ARM_ARMED ARM_CHOICE ARM_ELSEWHERE ARM_FULL_ARMED ARM_FULL_BUCKET ARM_FULL_MILESTONES ARM_MODE ARM_PASSED ARM_REACHED ARM_REPEATED
 -- @constants ARMED_MAX ARMED_PER_BUCKET_MAX MILESTONES_MAX HOME_ORDER HOME_RELEASED HOME_STRICT
 -- @constants KEY_PROVISIONAL_MILESTONES
 local call, pack = redis.call, cmsgpack.pack
@@ -28,7 +30,7 @@ local name, metric, n = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 local mode, from, takes_over = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] == '1'
 bucket.own_region = tonumber(ARGV[3])
 local stamp
-local field = home_changes.open(ARGV[4], function() return stamp end)
+local field = home_changes.open(ARGV[4], function() return stamp end, ARGV[11])
 if bucket.own_region >= 0 then stamp = hybrid_clock.now(server_time.now_ms()) end
 milestones.open(field or pack(0))
 milestones.create_writers()
@@ -41,14 +43,14 @@ local total = post_record.compute_total(posts.records[1], metric)
 local state = milestones.ensure_state(1, metric)
 local armed = state.armed
 
-local function is_elsewhere()
-  local home = homes.find(1, metric)
+local function is_elsewhere(one)
+  local home = homes.find(1, one)
   return home and home.region ~= '' and home.mode ~= HOME_RELEASED and home.region ~= homes.own_region()
 end
 
 -- @return the reply, nil if it can be armed
 local function find_home_rejection()
-  if not is_elsewhere() then return nil end
+  if not is_elsewhere(metric) then return nil end
   local home = homes.find(1, metric)
   if not takes_over then return pack(ARM_ELSEWHERE, home.region) end
   -- In `order` the other regions would count again, while the former home may still decide.
@@ -59,6 +61,20 @@ local function find_mode_rejection()
   local home, is_strict = homes.find(1, metric), mode == HOME_STRICT
   local has_starts = home and #home.starts > 0 or false
   if #armed > 0 and is_strict ~= has_starts then return pack(ARM_MODE, is_strict and HOME_ORDER or HOME_STRICT) end
+end
+
+-- @return the other options of a choice about which another region decides in `strict`: see listElsewhere in milestone-homes.ts
+local function list_elsewhere()
+  local list = {}
+  if mode ~= HOME_STRICT then return list end
+  for _, other in ipairs(homes.other_options(metric)) do
+    if is_elsewhere(other) and homes.find(1, other).mode == HOME_STRICT then list[#list + 1] = other end
+  end
+  return list
+end
+
+local function find_choice_rejection(others)
+  if others[1] and not takes_over then return pack(ARM_CHOICE, homes.find(1, others[1]).region) end
 end
 
 -- @return the reply, nil if it is armed now
@@ -79,8 +95,9 @@ local function is_armed(wanted)
 end
 
 -- After it was armed.
-local function change_home()
-  local is_taken_over = is_elsewhere()
+-- @param others  options of the choice that are taken over with it
+local function change_home(others)
+  local is_taken_over = is_elsewhere(metric)
   local home, starts = homes.ensure(1, metric), {}
   if mode == HOME_STRICT then
     for _, start in ipairs(home.starts) do
@@ -97,16 +114,18 @@ local function change_home()
   elseif home.region ~= homes.own_region() or home.mode ~= HOME_ORDER then
     home_decisions.set_home(1, metric, HOME_ORDER)
   end
+  for _, other in ipairs(others) do home_decisions.set_home(1, other, HOME_STRICT) end
 end
 
 local has_home = mode >= 0 and bucket.own_region >= 0
-local rejection = has_home and (find_home_rejection() or find_mode_rejection())
+local others = has_home and list_elsewhere()
+local rejection = has_home and (find_home_rejection() or find_mode_rejection() or find_choice_rejection(others))
 local is_repeated = not rejection and is_armed(n)
 rejection = rejection or (not is_repeated and find_rejection())
 if not rejection and not is_repeated then
   armed[#armed + 1] = n
   table.sort(armed)
-  if has_home then change_home() end
+  if has_home then change_home(others) end
 end
 home_changes.prepare()
 keys.assert_slot_local()

@@ -10,7 +10,8 @@
 -- ARGV[5]  1 if slots may move (a cluster), else 0
 -- ARGV[6]  number of this region
 -- ARGV[7]  names of this region and of all others, with commas between them
--- ARGV[7 + i]  fragment i, msgpack values (delta-encoder.ts):
+-- ARGV[8]  the other options of each metric's choice: lib/homes.lua
+-- ARGV[8 + i]  fragment i, msgpack values (delta-encoder.ts):
 --            how many values follow
 --            the source's region, epoch, nonce, startedAtStamp
 --            with the delta's last fragment after, upTo and ackedUpTo of the delta, else 0 each
@@ -54,7 +55,7 @@ homes.configure(ARGV[7], function(index)
   local stamp = hybrid_clock.now(0)
   fragment.forwarded[posts.names[index]] = stamp
   return stamp
-end)
+end, ARGV[8])
 
 local function grow_all(new_posts)
   if new_posts > 0 then posts.grow(new_posts) end
@@ -229,7 +230,7 @@ end
 
 local function merge_fragment(i)
   bucket.reset(KEYS[i])
-  merge_delta.parse(ARGV[7 + i], own_region)
+  merge_delta.parse(ARGV[8 + i], own_region)
   if bucket.tracked then
     bucket.tracked = {
       bucket.key .. KEY_PUBLISH_AFTER, bucket.key .. KEY_PUBLISH_DUE, bucket.key .. KEY_VIEWERS, bucket.key .. KEY_CHANGE_FEED, bucket.key .. KEY_LOCAL_LOG, bucket.key .. KEY_REMOTE_LOG,

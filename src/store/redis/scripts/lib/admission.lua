@@ -17,14 +17,21 @@ local function create()
     awaited, admission.has_awaited = {}, false
   end
 
+  -- Whether nothing may change a metric, or one of the others that an operation puts off, because an earlier home may still decide.
+  local function must_wait(index, metric, others)
+    for i = 0, #others do
+      local state = homes.find(index, i == 0 and metric or others[i])
+      if state and home_decisions.is_bound(state) and not home_decisions.becomes_effective(index, state) then return true end
+    end
+    return false
+  end
+
   -- @param value  what an operation may add
   local function admits(index, metric, value, session, seq, hops, others)
     if forward_marks.is_elsewhere(index, metric, session, seq, hops, others, current_batch.is_replay) then return false end
+    if not current_batch.is_replay and must_wait(index, metric, others) then return false end
     local state = homes.find(index, metric)
-    if not state then return true end
-    local is_bound = not current_batch.is_replay and home_decisions.is_bound(state)
-    if is_bound and not home_decisions.becomes_effective(index, state) then return false end
-    if value <= 0 then return true end
+    if not state or value <= 0 then return true end
     local total = compute_total(posts.records[index], metric)
     home_decisions.release_if_over(index, metric, total)
     home_decisions.claim_from(index, metric, total + value)

@@ -8,12 +8,13 @@ local list, feed_length
 
 -- @param stamp  of a change; nil: each has its own
 -- @return the field `milestones`, false if the bucket has none
-function home_changes.open(region_names, stamp)
+-- @param options  see `homes.configure`
+function home_changes.open(region_names, stamp, options)
   list = {}
   homes.configure(region_names, function(index)
     list[#list + 1] = hybrid_clock.stamp_text(stamp and stamp() or hybrid_clock.now(0))
     list[#list + 1] = posts.names[index]
-  end)
+  end, options)
   local sizes, field
   if bucket.own_region < 0 then
     sizes, field = unpack(call('HMGET', bucket.key, FIELD_SIZES, FIELD_MILESTONES))

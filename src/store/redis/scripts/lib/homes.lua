@@ -14,6 +14,8 @@ local homes = {
 }
 -- Name of this region, and those of all others; `names` until they are needed.
 local names, own_region, peers
+-- The other options of each metric's choice; their text until they are needed.
+local options
 local is_created = false
 
 -- The field `homes`: how many posts have an entry in the hash `homes`, how many are in `unsettled_homes`, and the names of the former if they
@@ -45,6 +47,20 @@ function homes.create()
   function homes.peers()
     parse_names()
     return peers
+  end
+
+  -- @return the other options of a metric's choice
+  function homes.other_options(metric)
+    if type(options) == 'string' then
+      local by_metric, next_metric = {}, 0
+      for others in string.gmatch(options, '([^ ]*) ') do
+        by_metric[next_metric] = {}
+        for other in string.gmatch(others, '[^,]+') do table.insert(by_metric[next_metric], tonumber(other)) end
+        next_metric = next_metric + 1
+      end
+      options = by_metric
+    end
+    return options[metric]
   end
 
   -- @return the state of a metric without a home. `region` is empty: it has none; of a confirmation: region, epoch, nonce, the home's region,
@@ -198,8 +214,10 @@ end
 
 -- @param names_of_regions  of this one and all others, with commas between them
 -- @param on_change         `record_count`; nil where no home changes
-function homes.configure(names_of_regions, on_change)
-  names, homes.record_count = names_of_regions, on_change
+-- @param options_text      the other options of each metric's choice, with commas between them, and a blank after each metric; nil where no
+--                          home of another region is merged or taken over
+function homes.configure(names_of_regions, on_change, options_text)
+  names, homes.record_count, options = names_of_regions, on_change, options_text
 end
 
 -- To be called after `milestones.open`.

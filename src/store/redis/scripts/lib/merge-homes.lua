@@ -1,6 +1,6 @@
 -- scripts/lib/merge-homes.lua: merges what other regions ship of homes; the meaning is that of home-exchange.ts.
 -- @needs bucket version-vector remote-entries posts homes
--- @constants FORMER_HOMES_MAX HOME_NUMBER_JUMP_MAX
+-- @constants FORMER_HOMES_MAX HOME_NUMBER_JUMP_MAX HOME_STRICT
 local merge_homes = {}
 local is_created = false
 
@@ -53,6 +53,18 @@ function merge_homes.create()
     set_confirmation(state, theirs)
   end
 
+  -- Drops what is armed here for other options of a choice, if the home of this one comes first: see yieldOptions in home-exchange.ts.
+  local function yield_options(index, metric, region, number, disarm)
+    for _, other in ipairs(homes.other_options(metric)) do
+      local own = homes.find(index, other)
+      local is_home = own and own.region == homes.own_region() and own.mode == HOME_STRICT
+      if own and #own.starts > 0 and not (is_home and not is_higher(region, number, own)) then
+        homes.ensure(index, other).starts = {}
+        disarm(index, other)
+      end
+    end
+  end
+
   -- Takes over a home of another region if it is higher, and confirms it.
   -- @param disarm  is called if nothing is armed here any more
   function merge_homes.merge_home(index, metric, region, number, mode, disarm)
@@ -67,6 +79,7 @@ function merge_homes.create()
     end
     state.starts, state.forwarded_to = {}, forwarded_to
     disarm(index, metric)
+    if mode == HOME_STRICT then yield_options(index, metric, region, number, disarm) end
     local stamp = homes.record_count(index)
     set_confirmation(state, { homes.own_region(), bucket.epoch, bucket.nonce, region, number, mode, stamp })
   end
