@@ -15,14 +15,16 @@ export class ThrottledLog {
     private readonly write: (message: string) => void,
   ) {}
 
-  warn(subject: string, message: string): void {
+  /** @returns whether it was written */
+  warn(subject: string, message: string): boolean {
     const nowMs = this.clock.nowMs();
     for (const [logged, atMs] of this.#loggedAtMs) {
       if (nowMs - atMs < AGAIN_MS) break;
       this.#loggedAtMs.delete(logged);
     }
-    if (this.#loggedAtMs.has(subject) || this.#loggedAtMs.size >= SUBJECTS_MAX) return;
+    if (this.#loggedAtMs.has(subject) || this.#loggedAtMs.size >= SUBJECTS_MAX) return false;
     this.#loggedAtMs.set(subject, nowMs);
     this.write(message);
+    return true;
   }
 }

@@ -13,14 +13,19 @@ let events: {
   committed: Subject<Pick<CommittedBatch, 'operations'>>;
 };
 let log: string[];
+/** Whether the log takes a line. */
+let hasRoom: boolean;
 let waits: MilestoneWaits;
 
 beforeEach(() => {
   clock = new SimulatedClock();
   events = { stalled: new Subject(), forwarded: new Subject(), committed: new Subject() };
   log = [];
+  hasRoom = true;
   const metrics = Metrics.parse('likes:toggle,views:tally');
-  waits = new MilestoneWaits(events, metrics, clock, { warn: (_subject, message) => log.push(message) });
+  waits = new MilestoneWaits(events, metrics, clock, {
+    warn: (_subject, message) => hasRoom && log.push(message) > 0,
+  });
 });
 
 function operation(post: string, metric = VIEWS, value = 1): PendingOperation {
@@ -90,4 +95,15 @@ test('a wait is forgotten a minute after the last retry', async () => {
 test('at most 1,000 metrics of posts are reported at a time', () => {
   for (let i = 0; i < 1_500; i++) stall(operation(`post-${i}`));
   expect([...waits.entries()]).toEqual([{ region: 'us', count: 1_000, seconds: 0 }]);
+});
+
+test('a wait for which the log has no room is logged with a later retry', async () => {
+  stall(operation('a'));
+  await clock.advance(3_000);
+  hasRoom = false;
+  stall(operation('a'));
+  hasRoom = true;
+  stall(operation('a'));
+  expect(log).toHaveLength(1);
+  expect(log[0]).toContain('views of post a has waited 3 s for region us');
 });

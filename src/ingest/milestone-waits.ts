@@ -13,7 +13,8 @@ const LOGGED_AFTER_MS = 2_000;
 
 /** A log that bounds how often it has a line about a subject. */
 interface BoundedLog {
-  warn(subject: string, message: string): void;
+  /** @returns whether it was written */
+  warn(subject: string, message: string): boolean;
 }
 
 /** The part of ingest that reports operations near milestones. */
@@ -79,8 +80,8 @@ export class MilestoneWaits {
     this.#waits.delete(name);
     this.#waits.set(name, wait);
     if (wait.isLogged || nowMs - wait.sinceMs < LOGGED_AFTER_MS) return;
-    wait.isLogged = true;
-    this.log.warn(name, `${this.#describe(operation, wait)}: ${describeRemedy(regions, cause)}`);
+    // Else one of the next retries is logged.
+    wait.isLogged = this.log.warn(name, `${this.#describe(operation, wait)}: ${describeRemedy(regions, cause)}`);
   }
 
   #end(operation: Operation): void {
