@@ -11,12 +11,13 @@ const RETRY_MS = 1_100;
 const live = connectPage();
 const rows = find('[data-testid=rows]');
 const outcome = find('[data-testid=winner]');
+const crowdButton = find('[data-testid=crowd]') as HTMLButtonElement;
 let raffle = new AbortController();
 let crowd: RaffleCrowd;
 let post: string;
 let winner: Visit | undefined;
 
-find('[data-testid=crowd]').addEventListener('click', () => void crowd.run());
+crowdButton.addEventListener('click', () => void letCrowdIn());
 find('[data-testid=view]').addEventListener(
   'click',
   () =>
@@ -29,8 +30,10 @@ find('[data-testid=again]').addEventListener('click', () => void startNew());
 find('live-milestone').addEventListener('tallycast-milestone', ({ detail }) => void showOutcome(detail));
 
 const given = new URL(location.href).searchParams.get('post');
-if (given !== null && /^raffle-[0-9a-f]{16}$/.test(given)) show(given);
-else void startNew();
+if (given !== null && /^raffle-[0-9a-f]{16}$/.test(given)) {
+  show(given);
+  void showIfDropped(given);
+} else void startNew();
 
 /** The gateway arms the milestone of a new post: the page has no token for that. It starts one a second. */
 async function startNew(): Promise<void> {
@@ -61,6 +64,22 @@ function show(id: string): void {
   delete outcome.dataset['actor'];
   setText(outcome, 'Nobody has won yet.');
   setText(find('[data-testid=record]'), 'nothing yet');
+  crowdButton.disabled = false;
+}
+
+async function letCrowdIn(): Promise<void> {
+  const id = post;
+  await crowd.run();
+  await showIfDropped(id);
+}
+
+/** The gateway keeps some raffles at a time only, and drops the oldest. */
+async function showIfDropped(id: string): Promise<void> {
+  const list = await readMilestones(id);
+  if (id !== post || list === undefined || list.armed.includes(AT) || list.reached.length > 0) return;
+  crowd.end();
+  crowdButton.disabled = true;
+  setText(outcome, 'Later raffles have taken the place of this one, so nobody wins it. Run again for a new one.');
 }
 
 async function refresh(): Promise<void> {
@@ -111,6 +130,7 @@ function makeRow({ actor, total }: Visit, won: boolean | undefined): HTMLElement
 /** The milestone is reached, by this page's visitor, by its crowd or in another window; called again when that is final. */
 async function showOutcome({ post: id, mine }: MilestoneReached): Promise<void> {
   crowd.end();
+  crowdButton.disabled = true;
   const list = await readMilestones(id, winner?.actor);
   if (id !== post) return;
   const record = list?.reached.find(({ n }) => n === AT);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { launchChromium } from '../support/chromium.js';
 import { type GatewayProcess, startGateway, stopAll } from '../support/gateway-process.js';
-import { ADMIN_TOKEN, readWinners } from '../support/milestones.js';
+import { ADMIN_TOKEN, administer, readWinners } from '../support/milestones.js';
 import { openPage } from './demo-page.js';
 
 let browser: Browser;
@@ -71,6 +71,20 @@ test('the visitor may win, and another window of the same raffle shows that some
   await other.page.locator('[data-testid=winner][data-actor=elsewhere]').waitFor();
   await page.context().close();
   await other.page.context().close();
+});
+
+test('a page whose raffle the gateway has dropped says so', async () => {
+  const { page } = await openPage(browser, `${gateway.url}/raffle/`);
+  const post = await untilNew(page, null);
+  await administer(gateway.url, 'DELETE', `?post=${post}&metric=views&at=100`);
+  await page.reload();
+  await page.getByText('so nobody wins it').waitFor();
+  expect(await page.getByTestId('crowd').isDisabled()).toBe(true);
+  await page.getByTestId('again').click();
+  await untilNew(page, post);
+  await page.getByText('Nobody has won yet.').waitFor();
+  expect(await page.getByTestId('crowd').isEnabled()).toBe(true);
+  await page.context().close();
 });
 
 test('a gateway starts one raffle a second and says when the next one can start, and has no other method there', async () => {

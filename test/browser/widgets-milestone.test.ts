@@ -107,7 +107,7 @@ test('the tag counts down, celebrates once when somebody reaches the milestone, 
   await until(async () => (await readText(page)) === '1 view to go', 'the text has the singular');
   expect(await page.evaluate('[pieces, milestones]')).toEqual([0, []]);
   await view('down');
-  await untilState(page, 'reached');
+  await untilState(page, 'reached', ':not([data-left])');
   await page.getByText('Somebody was number 1,236').waitFor();
   await until(async () => (await page.evaluate('pieces')) === PIECES, 'the confetti flies');
   await until(

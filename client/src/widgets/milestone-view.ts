@@ -181,6 +181,7 @@ export class MilestoneView {
     this.#reached.hidden = mine;
     this.#won.hidden = !mine;
     if (isCounting) this.#writeLeft(locale, left);
+    else delete element.dataset['left'];
     if (at !== undefined) {
       const number = numberFormat(locale, 'standard').format(n);
       this.#won.textContent = `You were number ${number}!`;
