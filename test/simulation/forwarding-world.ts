@@ -94,25 +94,29 @@ export class ForwardingWorld {
     this.regions.mend();
   }
 
+  /** @returns the invariant of home-invariants.ts that is broken, and how; `''`: none is */
   async findFault(): Promise<string> {
     const waiting = this.clients.filter(({ isDone }) => !isDone).length;
-    if (waiting > 0) return `${waiting} clients still wait`;
+    if (waiting > 0) return `answered: ${waiting} clients still wait`;
     const attempts = this.clients.flatMap((client) => client.sent.flatMap((one) => one.attempts));
     const confused = attempts.filter(({ answers }) => answers.length !== 1).length;
-    if (confused > 0) return `${confused} attempts have not one answer`;
+    if (confused > 0) return `answered: ${confused} attempts have not one answer`;
     const sent = this.clients.flatMap((client) => client.sent.map(({ operation }) => operation));
     const counted = await this.#totals();
     for (const post of ['a', 'b']) {
       const views = sent.filter((one) => one.post === post && one.kind === 'add').length + (post === 'a' ? 1 : 0);
-      if (counted.some((totals) => totals.get(post)! !== views))
-        return `${views} views of ${post} were sent, and ${counted.map((totals) => totals.get(post)).join()} counted`;
+      const totals = counted.map((of) => of.get(post)!);
+      const text = `${views} views of ${post} were sent, and ${totals.join()} counted`;
+      if (new Set(totals).size > 1) return `agreed: ${text}`;
+      if (totals[0] !== views) return `${totals[0]! < views ? 'counted' : 'H4'}: ${text}`;
     }
     const records = await Promise.all(
       this.regions.regions.map(({ primary }) => primary.milestones.read('a', VIEWS).then(({ reached }) => reached)),
     );
     const winners = new Set(records.flat().map(({ session, seq, total }) => `${session?.lo} ${seq} ${total}`));
-    if (counted[0]!.get('a')! < N) return winners.size === 0 ? '' : 'somebody is named too early';
-    return winners.size === 1 ? '' : `${winners.size} winners`;
+    if (counted[0]!.get('a')! < N) return winners.size === 0 ? '' : 'E: somebody is named too early';
+    if (winners.size === 0) return 'L: nobody is named';
+    return winners.size === 1 ? '' : `U: ${winners.size} winners`;
   }
 
   #totals(): Promise<Map<string, number>[]> {

@@ -13,7 +13,9 @@ import { ForwardingWorld, N } from './forwarding-world.js';
 
 const HISTORIES = 60 * SCALE;
 const PLANTED = 300;
-const SEED = Number(process.env['TEST_SEED'] ?? Date.now() % 1_000_000);
+const DAY_MS = 86_400_000;
+/** Other histories each day. */
+const SEED = Number(process.env['TEST_SEED'] ?? Math.floor(Date.now() / DAY_MS) * 1_000);
 const STEPS = 60;
 const SESSION = { hi: 9, lo: 9 };
 
@@ -70,9 +72,9 @@ describe(`gateways of three regions that forward (TEST_SEED=${SEED})`, () => {
     ['replays of what was counted here are forwarded', { homes: { ...HOME_RULES, countsReplays: false } }],
     ['replays that may reach a milestone do not wait', { rules: { ...COUNTING_RULES, replaysWait: false } }],
   ] as const)(
-    'histories find lost operations: %s',
+    'histories find operations that are not counted: %s',
     async (_, plant) => {
-      expect(await findFault(1, PLANTED, { failsOver: true, ...plant })).not.toBe('');
+      expect(await findFault(1, PLANTED, { failsOver: true, ...plant })).toMatch(/counted: /);
     },
     LIMIT_MS,
   );

@@ -1,13 +1,13 @@
-import { COUNTING_RULES } from '../../src/counters/apply.js';
 import type { Batch } from '../../src/counters/batch.js';
 import type { Key64 } from '../../src/counters/ids.js';
-import type { HomeMode, Milestones, ReachedMilestone } from '../../src/counters/milestones.js';
+import type { ArmResult, HomeMode, Milestones, ReachedMilestone } from '../../src/counters/milestones.js';
 import { LIKES, VIEWS } from '../../src/counters/metrics.js';
 import { DUPLICATE, ELSEWHERE, type Operation } from '../../src/counters/operation.js';
 import { compareIncarnations } from '../../src/counters/pn-counter.js';
 import { key } from '../contract/operations.js';
 import type { Random } from '../support/random.js';
-import { type HomePlant, rulesOf } from './home-plants.js';
+import { HomeInvariants } from './home-invariants.js';
+import { countingRulesOf, type HomePlant, rulesOf, setPlant } from './home-plants.js';
 import { RegionsWorld } from './regions-world.js';
 
 export const POST = 'a';
@@ -28,7 +28,7 @@ interface Client {
 
 /** A decision of some region, as it was made. */
 export interface Decision {
-  readonly region: string;
+  readonly region: Region;
   readonly record: ReachedMilestone;
   /** The sum over all regions right after the operation. */
   readonly trueTotal: number;
@@ -43,9 +43,13 @@ export class HomesWorld {
   readonly regions: RegionsWorld;
   readonly clients: readonly Client[];
   readonly decisions: Decision[] = [];
-  /** Records that were final when somebody read them, by n. */
-  readonly finals = new Map<number, Set<string>>();
-  answered = 0;
+  readonly invariants = new HomeInvariants(this);
+  /** By operation: views that were acknowledged before it was sent, and views that were sent until it was acknowledged. */
+  readonly spans = new Map<string, { readonly acknowledgedBefore: number; sentUntil: number }>();
+  /** Only puts likes on, so that their number is reached. */
+  isEnding = false;
+  hasFailedOver = false;
+  #acknowledgedViews = 0;
   /** Whether a failover has lost that a region had stopped counting, or what it had forwarded. */
   hasLostFreeze = false;
   readonly metric: number;
@@ -58,13 +62,12 @@ export class HomesWorld {
     metric?: number,
   ) {
     this.metric = metric ?? (mode === 'order' || random.chance(0.5) ? LIKES : VIEWS);
+    setPlant(plant);
     this.regions = new RegionsWorld(random, 'none', {
       intervalMs: random.pick([200, 800]),
       skewMs,
       homes: rulesOf(plant, () => this.regions.clock.nowMs()),
-      ...(plant === 'forwarded operations are marked as done' && {
-        rules: { ...COUNTING_RULES, elsewhereSetsMark: true },
-      }),
+      rules: countingRulesOf(plant),
     });
     if (plant !== 'replays of forwarded operations') this.regions.replays = withoutForwarded;
     this.clients = this.regions.regions.flatMap((region, i) =>
@@ -78,7 +81,7 @@ export class HomesWorld {
     );
   }
 
-  #milestones({ primary }: Region): Milestones | undefined {
+  milestones({ primary }: Region): Milestones | undefined {
     return primary.buckets[0]!.milestones.get(POST, this.metric);
   }
 
@@ -91,20 +94,37 @@ export class HomesWorld {
         return sum + (own === undefined ? 0 : own.p - own.n);
       }, 0);
     }
-    return this.clients.filter(({ number }) => this.#isOn(key(number))).length;
+    return this.clients.filter(({ number }) => this.isOn(key(number))).length;
   }
 
   /** Whether the latest update of any region turned the like on. A region drops its register once all have the update. */
-  #isOn(actor: Key64): boolean {
+  isOn(actor: Key64): boolean {
     const buckets = this.regions.regions.map(({ primary }) => primary.buckets[0]!);
     const stamps = buckets.map((bucket) => bucket.registerStamp(POST, LIKES, actor));
-    return buckets[stamps.indexOf(Math.max(...stamps))]!.hasMember(POST, LIKES, actor);
+    const latest = Math.max(...stamps);
+    // A failover loses also what other regions have dropped since.
+    const hasAll = (bucket: (typeof buckets)[number]): boolean =>
+      bucket.replication.state.syncedFrom.length === buckets.length - 1;
+    const isKnown = latest > 0 || !buckets.some(hasAll);
+    const source = isKnown ? buckets[stamps.indexOf(latest)]! : buckets.find(hasAll)!;
+    return source.hasMember(POST, LIKES, actor);
   }
 
-  async arm(region: Region, n: number, from: number, takesOver = false): Promise<void> {
+  listReached(region: Region): readonly number[] {
+    return (this.milestones(region)?.reached ?? []).map(({ n }) => n);
+  }
+
+  async arm(region: Region, n: number, from: number, takesOver = false): Promise<ArmResult> {
     const options = this.mode === 'strict' ? { mode: this.mode, from, takesOver } : { mode: this.mode, takesOver };
-    await region.primary.milestones.arm(POST, this.metric, n, options);
+    const result = await region.primary.milestones.arm(POST, this.metric, n, options);
     region.replicate();
+    return result;
+  }
+
+  async disarm(region: Region, n: number): Promise<boolean> {
+    const isDisarmed = await region.primary.milestones.disarm(POST, this.metric, n);
+    region.replicate();
+    return isDisarmed;
   }
 
   /** Sends the client's next operation, or the last one again. @returns whether it was answered */
@@ -116,21 +136,11 @@ export class HomesWorld {
     client.isSending = false;
     const isAnswered = outcome !== null && (outcome & ELSEWHERE) !== ELSEWHERE && !this.random.chance(0.1);
     if (!isAnswered) return false;
+    const { kind, value, session, seq } = client.pending;
     client.pending = null;
-    this.answered += 1;
+    if (kind === 'add') this.#acknowledgedViews += value;
+    this.spans.get(`${session!.lo}/${seq}`)!.sentUntil = this.sentViews;
     return true;
-  }
-
-  /** Reads what is final in each region. */
-  async readFinals(): Promise<void> {
-    for (const { primary } of this.regions.regions) {
-      const { reached } = await primary.milestones.read(POST, this.metric);
-      for (const { n, final, session, seq, missed, total } of reached) {
-        if (!final) continue;
-        const names = this.finals.get(n) ?? new Set<string>();
-        this.finals.set(n, names.add(missed ? 'missed' : `${session?.lo} ${seq} ${total}`));
-      }
-    }
   }
 
   /** Views of all operations that clients have sent. */
@@ -139,13 +149,14 @@ export class HomesWorld {
   #next(client: Client): Operation {
     client.seq += 1;
     const { number, seq } = client;
+    this.spans.set(`${1_000 + number}/${seq}`, { acknowledgedBefore: this.#acknowledgedViews, sentUntil: Infinity });
     const about = { post: POST, metric: this.metric, actor: key(number), session: key(1_000 + number), seq };
     if (this.metric === VIEWS) {
-      const value = this.random.chance(0.2) ? 3 : 1;
+      const value = this.random.chance(0.2) ? this.random.pick([2, 3, 7]) : 1;
       this.sentViews += value;
       return { ...about, kind: 'add', value };
     }
-    return { ...about, kind: 'set', value: this.random.chance(0.7) ? 1 : 0 };
+    return { ...about, kind: 'set', value: this.isEnding || this.random.chance(0.7) ? 1 : 0 };
   }
 
   /** @returns `null`: no answer came */
@@ -171,23 +182,23 @@ export class HomesWorld {
   }
 
   async #commit(region: Region, operation: Operation): Promise<number> {
-    const before = this.#milestones(region)?.reached.length ?? 0;
+    const before = this.milestones(region)?.reached.length ?? 0;
     const trueTotalBefore = this.trueTotal();
+    const frozenFor = this.invariants.frozenFor(region);
     const [outcome] = await region.commit([operation]);
-    const reached = this.#milestones(region)?.reached.slice(before) ?? [];
+    this.invariants.checkCommit(region, operation, outcome!, frozenFor);
+    const records = this.milestones(region)?.reached.slice(before) ?? [];
     const trueTotal = this.trueTotal();
-    for (const record of reached)
-      this.decisions.push({
-        region: region.name,
-        record,
-        trueTotal,
-        trueTotalBefore,
-        knowsAll: this.#knowsAll(region),
-      });
+    for (const record of records) {
+      const decision = { region, record, trueTotal, trueTotalBefore, knowsAll: this.knowsAll(region) };
+      this.decisions.push(decision);
+      this.invariants.checkDecision(decision);
+    }
     return outcome!;
   }
 
-  #knowsAll({ primary: { buckets } }: Region): boolean {
+  /** Whether the region knows the present incarnations of all. */
+  knowsAll({ primary: { buckets } }: Region): boolean {
     return this.regions.regions.every(({ name, primary }) => {
       const { incarnation } = primary.buckets[0]!;
       const known = buckets[0]!.replication.latestIncarnation(name);
@@ -202,6 +213,7 @@ export class HomesWorld {
 
   /** Fails a region over. Its gateway replays what was lost. */
   async failOver(region: Region): Promise<void> {
+    this.hasFailedOver = true;
     const before = this.#confirmationNumber(region);
     const lostBefore = region.lost.length;
     await region.failOver(true);
@@ -210,7 +222,7 @@ export class HomesWorld {
   }
 
   #confirmationNumber(region: Region): number {
-    const confirmations = this.#milestones(region)?.shared?.confirmations ?? [];
+    const confirmations = this.milestones(region)?.shared?.confirmations ?? [];
     return confirmations.find((one) => one.region === region.name)?.home.number ?? 0;
   }
 

@@ -21,6 +21,8 @@ export interface HomeRules {
   readonly freezes: (home: MilestoneHome, region: string) => boolean;
   readonly waitsForConfirmations: boolean;
   readonly honoursDecided: boolean;
+  /** Whether a home that replaces another one releases only once all have confirmed it. */
+  readonly waitsToRelease: boolean;
   readonly keepsConfirmation: boolean;
   readonly waitsForSync: boolean;
   readonly keepsMarkOf: typeof keepsMarkOf;
@@ -39,6 +41,7 @@ export const HOME_RULES: HomeRules = {
   freezes: ({ mode, region: home }, region) => mode === 'strict' && home !== region,
   waitsForConfirmations: true,
   honoursDecided: true,
+  waitsToRelease: true,
   keepsConfirmation: true,
   waitsForSync: true,
   keepsMarkOf,

@@ -258,7 +258,8 @@ export class ReplicatedHomes implements MilestoneHomes {
     const milestones = this.bucket.milestones.get(post, metric);
     const { home } = milestones?.shared ?? NOT_SHARED;
     if (milestones === undefined || home?.region !== this.exchange.region || home.mode === 'released') return;
-    if (!this.#mustWait(post, metric)) this.exchange.setHome(post, metric, 'released', stamp);
+    const mustWait = this.rules.waitsToRelease && this.#mustWait(post, metric);
+    if (!mustWait) this.exchange.setHome(post, metric, 'released', stamp);
   }
 
   /** Releases once nothing is near: only far below the start, so that a total that goes up and down does not claim and release. */
