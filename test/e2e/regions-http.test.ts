@@ -166,8 +166,8 @@ describe('POST /v1/replication', () => {
       'format 123 is not supported (this region reads format 5); run one version in all regions',
     ],
     ['deltas', encodeDeltas([views('a', 1)]).subarray(0, -1), 'entries: the message ends before the last'],
-    ['digests', Buffer.from([4, 1, 64, 0, 0]), 'bucket must be below 64'],
-    ['posts', Buffer.from([4, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
+    ['digests', Buffer.from([5, 1, 64, 0, 0]), 'bucket must be below 64'],
+    ['posts', Buffer.from([5, 1, 1, 0x20]), 'post must match ^[A-Za-z0-9_.:-]{1,64}$'],
     ['posts', encodePosts(new Array<string>(501).fill('a')), 'posts must be at most 500'],
   ])('%s: a malformed message is a BAD_REQUEST that names the field', async (what, body, message) => {
     const answer = await post(what, body);
