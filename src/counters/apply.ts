@@ -192,6 +192,9 @@ class Applying {
     const { post, metric } = operation;
     const about = { v: state.v + 1, atMs: this.#atMs };
     const records = recordReached(this.bucket, post, metric, state, about, operation, this.rules.reachMilestones);
+    const isShared = records.length > 0 && this.bucket.milestones.get(post, metric)?.shared !== undefined;
+    // Records travel with counts, and a toggle that is put on changes none.
+    if (isShared) this.bucket.changes.recordCount(post, this.#stamp);
     return records.some(({ missed }) => !missed) ? REACHED : 0;
   }
 

@@ -4,7 +4,7 @@ import { MARK_GENERATION_MS } from '../../src/counters/bucket.js';
 import type { Batch } from '../../src/counters/batch.js';
 import { LIKES, type Metrics, VIEWS } from '../../src/counters/metrics.js';
 import type { HomeMode, ReachedMilestone } from '../../src/counters/milestones.js';
-import { APPLIED, ELSEWHERE, type Operation } from '../../src/counters/operation.js';
+import { APPLIED, ELSEWHERE, type Operation, REACHED } from '../../src/counters/operation.js';
 import type { Delta } from '../../src/counters/replication/delta.js';
 import type { RedisStore } from '../../src/store/redis/redis-store.js';
 import { CALL_SETTLED_MAX } from '../../src/store/redis/replication/replication-scripts.js';
@@ -118,6 +118,17 @@ it('the region that decided has a record marked as final once no failover can lo
   expect(await sent()).toBeUndefined();
   await makeMilestonesFinal([client]);
   expect(await sent()).toBe(true);
+});
+
+it('the record of a toggle that reaches a milestone travels with the commit', async () => {
+  await open([]);
+  await store.replication!.acquireLeases(START_MS);
+  await store.milestones.arm(POST, LIKES, 1, { mode: 'order' });
+  const [status] = await store.replication!.bucketStatus([0]);
+  expect((await applied(store, producer.batch(0, [like(POST, key(1))]))).outcomes[0]! & REACHED).toBe(REACHED);
+  const request = { bucket: 0, after: status!.clock, ackedUpTo: 0 };
+  const [delta] = await store.replication!.changesSince([request], ['us'], 100);
+  expect(delta!.posts[0]!.homes![0]!.reached).toMatchObject([{ n: 1, total: 1 }]);
 });
 
 it('a bucket costs no call to settle homes once nothing of them can change, and its homes keep their numbers', async () => {

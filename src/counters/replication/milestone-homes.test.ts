@@ -4,7 +4,7 @@ import { key, like, METRICS, RULED_METRICS, START_MS, view } from '../../../test
 import { apply, COUNTING_RULES, type CountingRules } from '../apply.js';
 import { computeTotal } from '../bucket.js';
 import { LIKES, type Metrics, VIEWS } from '../metrics.js';
-import { APPLIED, DUPLICATE, ELSEWHERE, ON, type Operation } from '../operation.js';
+import { APPLIED, DUPLICATE, ELSEWHERE, ON, type Operation, REACHED } from '../operation.js';
 import { HOME_RULES, type HomeRules } from './home-rules.js';
 import { newReplicationState, ReplicationState } from './replication-state.js';
 
@@ -142,4 +142,13 @@ test('a replay that might reach a milestone changes nothing while this region ma
   expect(computeTotal(bucket.post('p')!.metrics[VIEWS])).toBe(1);
   n -= 1;
   expect(outcomes(operations)).toEqual([APPLIED, ELSEWHERE]);
+});
+
+test('the record of a toggle that reaches a milestone travels with the commit', () => {
+  bucket = newBucket(METRICS, { ...HOME_RULES, waitsForConfirmations: false });
+  bucket.homes.arm('p', LIKES, 1, { mode: 'order' }, 0, bucket.replication.now(START_MS));
+  const before = bucket.replication.now(START_MS);
+  expect(outcomes([like('p', ANN)])).toEqual([APPLIED | ON | REACHED]);
+  const { entries } = bucket.replication.feed.entriesAfter(before, 10);
+  expect(entries.filter(({ actor }) => actor === null).map(({ post }) => post)).toEqual(['p']);
 });

@@ -100,6 +100,8 @@ local function prepare_milestones()
       return nil
     end
     reached_milestones.reach(index, metric, total, post[post_record.VERSION] + 1, current_batch.at_ms, actor, session, seq, by, value)
+    -- Records travel with counts, and a toggle that is put on changes none.
+    if homes.has_any and homes.find(index, metric) then homes.record_count(index) end
     return is_winner and outcome + OUTCOME_REACHED or outcome
   end
 
