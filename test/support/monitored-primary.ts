@@ -1,5 +1,5 @@
 import { type Sentinels, startSentinels } from './redis-sentinel.js';
-import { withClient, type RedisServer, startRedis, startReplica, untilInSync } from './redis-server.js';
+import { withClient, type RedisServer, startRedis, startReplica, untilCaughtUp, untilInSync } from './redis-server.js';
 import { until } from './until.js';
 
 /** With a shorter time, sentinels on a busy machine fail over from a primary that has just been promoted. */
@@ -45,10 +45,11 @@ export class MonitoredPrimary {
     await this.sentinels.untilHealthy(this.#replicas.length);
   }
 
-  /** Stops replication until the next failover has ended. */
+  /** Stops replication once replicas have what was committed until now, until the next failover has ended. */
   async detachReplica(): Promise<void> {
     await this.#publishEvery(PUBLISH_SELDOM_MS);
     for (const replica of this.#replicas) {
+      await untilCaughtUp(replica, this.primary);
       await withClient(replica, (client) => client.replicaof(replica.host, UNUSED_PORT));
     }
   }

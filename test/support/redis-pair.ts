@@ -1,5 +1,4 @@
-import { type RedisServer, startRedis, startReplica, untilInSync, withClient } from './redis-server.js';
-import { until } from './until.js';
+import { type RedisServer, startRedis, startReplica, untilCaughtUp, untilInSync, withClient } from './redis-server.js';
 
 /** A port on which no server listens. */
 const UNUSED_PORT = 1;
@@ -23,8 +22,7 @@ export class RedisPair {
 
   /** Stops replication once the replica has what was committed until now. A failover loses what follows. */
   async detachReplica(): Promise<void> {
-    const committed = await this.#readOffset(this.primary);
-    await until(async () => (await this.#readOffset(this.replica)) >= committed, 'the replica has all commits');
+    await untilCaughtUp(this.replica, this.primary);
     await withClient(this.replica, (client) => client.replicaof(this.replica.host, UNUSED_PORT));
   }
 
@@ -41,10 +39,5 @@ export class RedisPair {
     await this.replica.restart();
     await withClient(this.replica, (client) => client.replicaof(host, port));
     await untilInSync(this.replica, this.primary);
-  }
-
-  async #readOffset(server: RedisServer): Promise<number> {
-    const info = await withClient(server, (client) => client.info('replication'));
-    return Number(/^master_repl_offset:(\d+)/m.exec(info)![1]);
   }
 }

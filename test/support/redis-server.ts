@@ -105,6 +105,17 @@ export async function untilInSync(replica: RedisServer, primary: RedisServer): P
   );
 }
 
+/** Waits until the replica has what the primary has committed until now. */
+export async function untilCaughtUp(replica: RedisServer, primary: RedisServer): Promise<void> {
+  const committed = await readOffset(primary);
+  await until(async () => (await readOffset(replica)) >= committed, `${replica.url} has all commits of ${primary.url}`);
+}
+
+async function readOffset(server: RedisServer): Promise<number> {
+  const info = await withClient(server, (client) => client.info('replication'));
+  return Number(/^master_repl_offset:(\d+)/m.exec(info)![1]);
+}
+
 function commonArgs(port: number, dir: string): string[] {
   return ['--bind', HOST, '--port', String(port), '--dir', dir];
 }
