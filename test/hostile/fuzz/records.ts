@@ -71,12 +71,24 @@ export const commitReplies = fc.oneof(
   all(some(fc.constant(0), 1), some(count, 3), some(fc.constantFrom('\x01', '\x05\x06'), 1), some(count, 12)).map(pack),
 );
 export const standingReplies = all(some(count, 7), some(flag, 1), some(text, 1), list(some(count, 2))).map(pack);
+const decimal = fc.constantFrom('', '-1', '5');
+const home = all(some(text, 1), some(count, 1), some(fc.nat(2), 1));
+const reached = all(
+  ...[some(count, 1), some(decimal, 2), some(count, 1), some(fc.nat(3), 1), some(count, 6)],
+  ...[some(flag, 1), some(text, 1), some(flag, 1)],
+);
+const homes = all(
+  ...[some(flag, 2), home],
+  ...[list(all(some(text, 1), some(count, 2), home, some(count, 1))), list(reached)],
+);
+
 export const changesReplies = all(
   some(fc.constant(1), 1),
   some(count, 6),
   list(some(count, 2)),
   list(all(some(text, 1), some(flag, 1), some(redisRecords, 1))),
   list(all(some(flag, 2), some(fc.constantFrom('-1', '5'), 1), some(count, 1), some(flag, 1))),
+  list(homes),
 ).map(pack);
 
 /** Messages that a gateway publishes of a post, and invalid ones. Their epoch is new, so that the next read replaces them. */

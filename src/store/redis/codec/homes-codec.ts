@@ -1,6 +1,6 @@
 import type { HomeConfirmation, MilestoneHome } from '../../../counters/milestones.js';
 import type { HomeDelta } from '../../../counters/replication/delta.js';
-import { HOME_MODES } from './home-modes.js';
+import { HOME_MODES, modeAt } from './home-modes.js';
 import { readRecord } from './milestones-decoder.js';
 import { writeRecord } from './milestones-encoder.js';
 import type { MsgpackReader } from './msgpack-reader.js';
@@ -37,7 +37,7 @@ export function writeHome(writer: MsgpackWriter, index: number, home: HomeDelta)
 }
 
 function readMilestoneHome(values: MsgpackReader): MilestoneHome {
-  return { region: values.readText(), number: values.readInteger(), mode: HOME_MODES[values.readInteger()]! };
+  return { region: values.readText(), number: values.readInteger(), mode: modeAt(values.readInteger()) };
 }
 
 /** @param home `null` is one without a region */

@@ -10,7 +10,7 @@ import {
 } from '../../../counters/milestones.js';
 import type { Operation } from '../../../counters/operation.js';
 import type { MilestoneNews, MilestonesView, ReadMilestone } from '../../milestone-store.js';
-import { HOME_MODES } from './home-modes.js';
+import { modeAt } from './home-modes.js';
 import { parseDecimalKey } from './key64-decimal.js';
 import { MsgpackReader } from './msgpack-reader.js';
 
@@ -58,7 +58,7 @@ export function decodeArmReply(packed: Buffer): ArmResult {
     case ARM_REPLIES.CHOICE:
       return { kind: 'choice', home: values.readText() };
     case ARM_REPLIES.MODE:
-      return { kind: 'mode', mode: HOME_MODES[values.readInteger()]! };
+      return { kind: 'mode', mode: modeAt(values.readInteger()) };
   }
   const armed: number[] = [];
   while (!values.isDone) armed.push(values.readInteger());
@@ -74,7 +74,7 @@ export function decodeMilestones(packed: Buffer, region: string): MilestonesView
   const finalUpToMs = values.readInteger() - MILESTONE_FINAL_MS;
   const armed: number[] = [];
   for (let left = values.readInteger(); left > 0; left--) armed.push(values.readInteger());
-  const about = { region: values.readText(), number: values.readInteger(), mode: HOME_MODES[values.readInteger()]! };
+  const about = { region: values.readText(), number: values.readInteger(), mode: modeAt(values.readInteger()) };
   const home = about.region === '' ? null : about;
   const waitingFor: string[] = [];
   for (let left = values.readInteger(); left > 0; left--) waitingFor.push(values.readText());
@@ -95,7 +95,8 @@ export function readRecord(values: MsgpackReader, region: string): ReachedMilest
   const n = values.readInteger();
   const [actor, session] = [readKey(values), readKey(values)];
   const seq = values.readInteger();
-  const kind = KINDS[values.readInteger()]!;
+  const kind = KINDS[values.readInteger()];
+  if (kind === undefined) throw new RangeError('a record of a milestone has an unknown kind of operation');
   const [value, total, v] = [values.readInteger(), values.readInteger(), values.readInteger()];
   const [epoch, atMs, recordedAtMs] = [values.readInteger(), values.readInteger(), values.readInteger()];
   const missed = values.readInteger() === 1;
