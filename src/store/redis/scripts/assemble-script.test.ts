@@ -41,6 +41,26 @@ describe('assembleScript', () => {
     expect(assemble({ 'entry.lua': '#!lua\nreturn 1' })).toBe('#!lua\n\nreturn 1');
   });
 
+  it('assembleScript puts late libraries and what only they need into a function', () => {
+    const source = assemble({
+      'entry.lua': '#!lua\n-- @include early\n-- @include-late late-table\nreturn early',
+      'lib/early.lua': '-- @needs shared late-table\nreturn { 1 }',
+      'lib/late-table.lua': '-- @needs shared deep\nreturn { 2 }',
+      'lib/shared.lua': 'return { 3 }',
+      'lib/deep.lua': 'return { 4 }',
+    });
+    expect(source.match(/^local .*$/gm)).toEqual([
+      'local deep, late_table',
+      'local shared = (function()',
+      'local early = (function()',
+      'local function include_late(library)',
+    ]);
+    const late = source.slice(source.indexOf('local function include_late'));
+    expect(late).toContain("if library == 'deep' and not deep then\ndeep = (function()");
+    expect(late).toContain("if library == 'late-table' and not late_table then\ninclude_late('deep')\nlate_table = (");
+    expect(late).not.toContain('return { 3 }');
+  });
+
   it('an error names the file that needs a missing library', () => {
     const files = { 'entry.lua': '#!lua\n-- @include one', 'lib/one.lua': '-- @needs other' };
     expect(() => assemble(files)).toThrow('lib/one.lua needs lib/other.lua, which cannot be read');

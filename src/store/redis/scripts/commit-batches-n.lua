@@ -43,8 +43,8 @@
 --            0 (applied), epoch, nonce, 1 + ms until a post is due (0: none is), outcomes (a byte each),
 --              for each post: version, ms of its last change, viewers, 1 if it has changed else 0, total of each metric
 -- @include bucket keys server-time incarnation hybrid-clock replication-state msgpack post-record chunk-growth current-batch posts publish
--- @include marks members record-changes changed-posts milestones reached-milestones homes home-decisions forward-marks admission
--- @include apply-operations error-reply
+-- @include marks members record-changes changed-posts apply-operations error-reply
+-- @include-late milestones reached-milestones operation-milestones homes home-decisions forward-marks admission
 -- @constants COMMIT_APPLIED COMMIT_GAP COMMIT_STALE COMMIT_UNDECIDED COMMIT_UNNAMED COMMIT_UNSUM
 -- @constants FIELD_CHANGED_POSTS FIELD_EPOCH FIELD_MILESTONES FIELD_NONCE FIELD_OLD_MARKS FIELD_OLD_VISIT_MARKS FIELD_RUN_ID FIELD_SIZES
 -- @constants KEY_LOG_POSITIONS KEY_MARKS KEY_PREVIOUS_PRODUCERS KEY_PRODUCERS KEY_PUBLISH_AFTER KEY_PUBLISH_DUE KEY_VIEWERS KEY_VISIT_MARKS
@@ -60,7 +60,8 @@ local is_replicated = own_region >= 0
 bucket.own_region = own_region
 local sessions, visits = marks.open(bucket.session_marks, KEY_MARKS), nil
 publish.configure(tonumber(ARGV[3]), metrics)
-homes.configure(ARGV[7], record_changes.record_count)
+-- Whether the bucket has milestones, and whether a metric of it has or had a home. Libraries about them are included only then.
+local has_milestones, has_homes = false, false
 
 local function build_reply(outcomes, due_ms)
   local last = 5
@@ -125,8 +126,8 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if has_visits then begins_visits, old_visits, old_visits_chunks = read_visits(at_ms) end
   if has_sets then members.read() end
   if is_replicated then record_changes.clear() end
-  if homes.has_any then forward_marks.begin_generation(at_ms) end
-  local outcomes = apply_operations.apply()
+  if has_homes then forward_marks.begin_generation(at_ms) end
+  local outcomes = apply_operations.apply(has_milestones, has_homes)
   if not outcomes then return nil end
   local changed_count, new_posts = posts.count_changed(at_ms)
   local new_sessions = has_sessions and sessions.count_new() or 0
@@ -136,9 +137,9 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   if new_visits > 0 then visits.grow(new_visits) end
   if has_sets then members.grow() end
   if is_replicated then record_changes.prepare() end
-  if homes.has_any then home_decisions.note_effective(changed_count) end
-  local has_news = milestones.is_armed and reached_milestones.prepare(changed_count)
-  local has_home_news, has_forward_marks = homes.has_any and homes.prepare(), homes.has_any and forward_marks.has_changes()
+  if has_homes then home_decisions.note_effective(changed_count) end
+  local has_news = has_milestones and milestones.is_armed and reached_milestones.prepare(changed_count)
+  local has_home_news, has_forward_marks = has_homes and homes.prepare(), has_homes and forward_marks.has_changes()
   local watched_count = publish.filter_watched(changed_count, publish_after)
   local due_ms = next_due_ms(publish_due)
   assert_slot_local()
@@ -170,22 +171,37 @@ local function apply(producers, previous_producers, publish_after, publish_due, 
   return outcomes, due_ms
 end
 
+-- Most buckets have no milestones, and most milestones have no home, so they do not pay for the libraries about these.
+-- @param field  the field `milestones`, false if the bucket has none
+local function open_milestones(field)
+  has_milestones, has_homes = field and true, false
+  if not field then return end
+  include_late('operation-milestones')
+  milestones.open(field)
+  if not is_replicated then return end
+  include_late('home-decisions')
+  homes.configure(ARGV[7], record_changes.record_count)
+  home_decisions.open(false)
+  has_homes = homes.has_any
+  if not has_homes then return end
+  include_late('admission')
+  admission.open()
+end
+
 -- Reads the bucket's hash.
 local function open(key)
   if is_replicated then
     local sizes, packed_state, milestones_field = replication_state.open_clock(FIELD_CHANGED_POSTS, FIELD_MILESTONES)
     bucket.set_sizes(sizes)
     changed_posts.open(packed_state)
-    milestones.open(milestones_field)
-    home_decisions.open(false)
-    admission.open()
+    open_milestones(milestones_field)
     return
   end
   local fields = call('HMGET', key, FIELD_EPOCH, FIELD_NONCE, FIELD_RUN_ID, FIELD_SIZES, FIELD_CHANGED_POSTS, FIELD_MILESTONES)
   incarnation.set(fields[1], fields[2], fields[3])
   bucket.set_sizes(fields[4])
   changed_posts.open(fields[5])
-  milestones.open(fields[6])
+  open_milestones(fields[6])
 end
 
 local function commit(key, packed)
@@ -205,10 +221,10 @@ local function commit(key, packed)
   end
   posts.read(current_batch.values, current_batch.posts_at, current_batch.posts_at + current_batch.posts_count, current_batch.posts_count)
   if after == last then
-    if milestones.has_any then
+    if has_milestones then
       milestones.read(current_batch.posts_count)
-      if homes.has_any then homes.read(current_batch.posts_count) end
-      if milestones.is_armed and apply_operations.prepare_milestones() then
+      if has_homes then homes.read(current_batch.posts_count) end
+      if milestones.is_armed and operation_milestones.might_reach() then
         assert_slot_local()
         return pack(current_batch.is_replay and COMMIT_UNDECIDED or COMMIT_UNSUM, last)
       end

@@ -1,6 +1,7 @@
 -- scripts/lib/admission.lua: which operations a batch may apply here, in a bucket with homes; the meaning is that of `admits` in
 -- milestone-homes.ts and of apply.ts.
 -- @needs posts post-record current-batch milestones homes home-decisions forward-marks
+-- @constants OPERATION_COUNT OPERATION_PUT_OFF OPERATION_VISIT
 local admission = {
   -- Whether operations of the batch wait for earlier ones of their sessions.
   has_awaited = false,
@@ -42,7 +43,17 @@ local function create()
   end
 
   -- Whether an operation that is no duplicate may be applied here, and no earlier one of its session in the batch is ELSEWHERE.
-  function admission.is_admitted(index, metric, value, session, seq, hops, others)
+  -- @param i        the value after those of the operation: there are the other options that it puts off
+  -- @param value    as the batch has it
+  -- @param session  in decimal, empty for none
+  -- @param hops     regions that have forwarded it
+  function admission.is_admitted(i, kind, index, metric, value, session, seq, hops)
+    local values, others = current_batch.values, {}
+    while values[i] == OPERATION_PUT_OFF do
+      others[#others + 1] = values[i + 2]
+      i = i + 4
+    end
+    if kind < OPERATION_COUNT then value = kind elseif kind == OPERATION_VISIT then value = 1 end
     if current_batch.is_replay then return admits(index, metric, value, session, seq, hops, others) end
     local region = awaited[session]
     local must_wait = region ~= nil and (not region or region ~= forward_marks.find_target(index, metric, session, seq, hops, others))

@@ -1,9 +1,9 @@
 -- scripts/lib/apply-operations.lua: the outcome of each operation of the current batch; the meaning is that of apply.ts. It changes the
 -- posts, marks and members that were read, and writes nothing.
 -- @needs bucket msgpack post-record posts current-batch record-changes changed-posts milestones
--- @needs reached-milestones homes admission
+-- @needs reached-milestones homes admission operation-milestones
 -- @constants COUNT_MAX TAG_MEMBERS TAG_P TAG_N TAGS_PER_METRIC
--- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ELSEWHERE OUTCOME_ON OUTCOME_REACHED OUTCOME_SWITCHED REACHED_BY_SET SWITCHED_FROM SWITCHED_FROM_SEVERAL
+-- @constants OUTCOME_APPLIED OUTCOME_DUPLICATE OUTCOME_ELSEWHERE OUTCOME_ON OUTCOME_REACHED OUTCOME_SWITCHED SWITCHED_FROM SWITCHED_FROM_SEVERAL
 -- @constants OPERATION_COUNT OPERATION_FORWARDED OPERATION_PUT_OFF OPERATION_VISIT OPERATION_WITH_SESSION
 local get_field, set_field, compute_total = post_record.get_field, post_record.set_field, post_record.compute_total
 local record_count, record_toggle = record_changes.record_count, record_changes.record_toggle
@@ -73,84 +73,16 @@ local function put_off(outcome, option, index, metric, member)
   return outcome + OUTCOME_SWITCHED + SWITCHED_FROM * option
 end
 
--- Created by the first batch of which a post has a milestone: see lib/milestones.lua.
-local reach, might_reach
-
--- To be called before `apply` if a post of the batch has a milestone that is armed.
--- @return whether a sum of several operations may reach one, or a replay one that this region may not decide about now: see mightReach in
---   milestone-records.ts
-local function prepare_milestones()
-  if reach then return (current_batch.has_sums or current_batch.is_replay) and might_reach() end
-
-  -- Records what a total has reached after an operation was applied.
-  -- @param least         the least threshold that is armed
-  -- @param session, seq  empty and 0 if it has none
-  -- @return its outcome now; nil if the gateway has to name the operations first
-  function reach(outcome, number, kind, index, metric, value, least, session, seq)
-    local post, names_at, by, actor = records[index], current_batch.names_at, nil, nil
-    local total = compute_total(post, metric)
-    if total < least or not milestones.is_decidable(index, metric) then return outcome end
-    reached_milestones.create()
-    if kind < OPERATION_COUNT then by, actor, value = REACHED_BY_SET, values[members_at + value], kind end
-    if kind == OPERATION_VISIT then value = 1 end
-    local is_winner = reached_milestones.names_winner(index, metric, total, value)
-    if names_at then
-      by, actor = values[names_at + 2 * number - 1], values[names_at + 2 * number]
-    elseif is_winner and not by then
-      return nil
-    end
-    reached_milestones.reach(index, metric, total, post[post_record.VERSION] + 1, current_batch.at_ms, actor, session, seq, by, value)
-    -- Records travel with counts, and a toggle that is put on changes none.
-    if homes.has_any and homes.find(index, metric) then homes.record_count(index) end
-    return is_winner and outcome + OUTCOME_REACHED or outcome
-  end
-
-  function might_reach()
-    local is_replay, list, sums, i = current_batch.is_replay, current_batch.values, {}, current_batch.operations_at + 1
-    while i <= #list do
-      local kind, index, metric, value = list[i], list[i + 1], list[i + 2], list[i + 3]
-      i = i + 4
-      if kind ~= OPERATION_PUT_OFF then
-        if kind >= OPERATION_WITH_SESSION then kind, i = kind - OPERATION_WITH_SESSION, i + 2 end
-        kind = kind % OPERATION_FORWARDED
-        if kind == OPERATION_VISIT then value, i = 1, i + 2 elseif kind < OPERATION_COUNT then value = kind end
-        local least = value > 0 and milestones.least[index] and milestones.least[index][metric]
-        if least and not (is_replay and milestones.is_decidable(index, metric)) then
-          local id = index .. ' ' .. metric
-          sums[id] = (sums[id] or compute_total(records[index], metric)) + value
-          if sums[id] >= least then return true end
-        end
-      end
-    end
-    return false
-  end
-
-  return (current_batch.has_sums or current_batch.is_replay) and might_reach()
-end
-
--- @param i        the value after those of the operation: there are the other options that it puts off
--- @param value    as the batch has it
--- @param session  in decimal, empty for none
--- @param hops     regions that have forwarded it
-local function is_admitted(i, kind, index, metric, value, session, seq, hops)
-  local others = {}
-  while values[i] == OPERATION_PUT_OFF do
-    others[#others + 1] = values[i + 2]
-    i = i + 4
-  end
-  if kind < OPERATION_COUNT then value = kind elseif kind == OPERATION_VISIT then value = 1 end
-  return admission.is_admitted(index, metric, value, session, seq, hops, others)
-end
-
+-- @param has_milestones, has_homes  whether the bucket has any
 -- @return the outcomes, a byte each; nil if one reaches a milestone and the gateway has to name the operations
-local function apply()
+local function apply(has_milestones, has_homes)
   values, members_at, states_at = current_batch.values, current_batch.members_at, current_batch.states_at
   is_replicated, is_recording, records_members = bucket.own_region >= 0, bucket.is_recording, bucket.records_members
   local sessions_at, seqs_at, counted_at = current_batch.sessions_at, current_batch.seqs_at, current_batch.counted_at
   local number, i, last = 0, current_batch.operations_at + 1, #values
-  local is_duplicate, is_elsewhere, option, has_milestones, least = false, false, 0, milestones.has_any, milestones.is_armed and milestones.least
+  local is_duplicate, is_elsewhere, option, least = false, false, 0, has_milestones and milestones.is_armed and milestones.least
   -- Nobody would forward an event of a log.
-  local has_homes, home_states = homes.has_any and not current_batch.after_in_log, homes.states
+  local home_states = has_homes and not current_batch.after_in_log and homes.states
   while i <= last do
     local kind, index, metric, value = values[i], values[i + 1], values[i + 2], values[i + 3]
     i = i + 4
@@ -168,8 +100,9 @@ local function apply()
       end
       if kind < OPERATION_COUNT and value > 0 then on = values[states_at + value] end
       if kind == OPERATION_VISIT then i = i + 2 end
-      if has_homes and not is_duplicate and (home_states[index] or admission.has_awaited) then
-        is_elsewhere = not is_admitted(i, kind, index, metric, value, session and values[sessions_at + session] or '', seq or 0, hops or 0)
+      if home_states and not is_duplicate and (home_states[index] or admission.has_awaited) then
+        local name = session and values[sessions_at + session] or ''
+        is_elsewhere = not admission.is_admitted(i, kind, index, metric, value, name, seq or 0, hops or 0)
       end
       if session and not is_duplicate and not is_elsewhere then values[seqs_at + session] = seq end
       if is_elsewhere then
@@ -188,7 +121,7 @@ local function apply()
       local n = least and least[index] and least[index][metric]
       if n and not is_duplicate and not is_elsewhere and outcomes[number] % 2 == OUTCOME_APPLIED then
         local name = session and values[sessions_at + session] or ''
-        outcomes[number] = reach(outcomes[number], number, kind, index, metric, value, n, name, seq or 0)
+        outcomes[number] = operation_milestones.reach(outcomes[number], number, kind, index, metric, value, n, name, seq or 0)
         if not outcomes[number] then return nil end
       end
     end
@@ -196,4 +129,4 @@ local function apply()
   return msgpack.concat_packed(string.char, outcomes, number)
 end
 
-return { apply = apply, prepare_milestones = prepare_milestones }
+return { apply = apply }
