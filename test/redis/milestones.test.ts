@@ -61,6 +61,20 @@ async function dumpAll(except: string): Promise<Map<string, string>> {
   return new Map(keys.map((one, i) => [one, dumps[i]!.toString('hex')]));
 }
 
+it('a batch in a bucket without milestones reaches none after one in a bucket with some, in the same call', async () => {
+  await arm(9);
+  const other = new Producer('prod-two');
+  await applied(store, other.batch(1, [view(postIn(1))]));
+  await client.config('RESETSTAT');
+  const [first, second] = await Promise.all([
+    applied(store, producer.batch(0, [view(POST)])),
+    applied(store, other.batch(1, [view(postIn(1), 10)])),
+  ]);
+  expect(await client.info('commandstats')).toMatch(/cmdstat_evalsha:calls=1,/);
+  expect([first.outcomes[0], second.outcomes[0]]).toEqual([APPLIED, APPLIED]);
+  expect(await store.milestones.read(postIn(1), VIEWS)).toMatchObject({ armed: [], reached: [] });
+});
+
 describe('a call that Redis rejects', () => {
   it.each(['milestones', 'milestone_records'])(
     'a commit that is rejected because tc:{0}:%s has a wrong type changes nothing',
